@@ -1,0 +1,1 @@
+"""Benchmarks, models and their shipped weights: data only."""

@@ -1,0 +1,5 @@
+"""`python -m gkdbench` is the `gkdbench` command."""
+
+from gkdbench.cli.main import main
+
+main()

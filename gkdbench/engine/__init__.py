@@ -1,0 +1,1 @@
+"""The method contract, the one training loop, evaluation and checkpoints."""

@@ -1,0 +1,69 @@
+"""A trained segmentor judged on one split: confusion counts per image, summed in int64."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gkdbench.data.dataset import Dataset
+from gkdbench.engine.inference import predict
+from gkdbench.engine.interruption import StopFlag
+from gkdbench.errors import DataError
+from gkdbench.metrics.confusion import Counts, count
+from gkdbench.models.segmentor import Segmentor
+from gkdbench.spec.benchmark import Inference
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one split gave."""
+
+    names: tuple[str, ...]
+    per_image: NDArray[np.int64]  # [images, K, K]
+    images_per_s: float
+
+    @property
+    def total(self) -> Counts:
+        """Counts over all images, [K, K]."""
+        return self.per_image.sum(axis=0, dtype=np.int64)
+
+
+def judge(
+    segmentor: Segmentor,
+    dataset: Dataset,
+    protocol: Inference,
+    *,
+    ignore: int,
+    device: torch.device,
+    precision: str,
+    stop: StopFlag,
+    meter: Callable[[int, int], None],
+) -> Judged:
+    """Predict every image of a labelled split at its own resolution and count."""
+    segmentor.to(device).eval()
+    classes = segmentor.num_classes
+    per_image, names = [], []
+    began = time.monotonic()
+    for first in range(0, len(dataset), protocol.batch):
+        stop.check()
+        indices = range(first, min(first + protocol.batch, len(dataset)))
+        truths = [_truth(dataset, index) for index in indices]
+        sizes = [(truth.shape[0], truth.shape[1]) for truth in truths]
+        images = [dataset.image(index) for index in indices]
+        maps = predict(segmentor, images, sizes, protocol, device, precision)
+        for index, truth, found in zip(indices, truths, maps, strict=True):
+            per_image.append(count(truth, found, classes, ignore))
+            names.append(dataset.name(index))
+        meter(indices.stop, len(dataset))
+    spent = time.monotonic() - began
+    return Judged(tuple(names), np.stack(per_image), len(names) / spent)
+
+
+def _truth(dataset: Dataset, index: int) -> NDArray[np.uint8]:
+    labels = dataset.labels(index)
+    if labels is None:
+        raise DataError(f"image {dataset.name(index)!r}: a split to be judged needs labels")
+    return labels

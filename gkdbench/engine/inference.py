@@ -1,0 +1,87 @@
+"""From an image of any size to a label map of the same size: whole image or sliding window."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gkdbench.engine.passes import in_precision
+from gkdbench.models.segmentor import Segmentor
+from gkdbench.spec.benchmark import Inference
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """Return where windows begin along one side; the last one is shifted to end at the border."""
+    if length <= window:
+        return [0]
+    starts = list(range(0, length - window, stride))
+    return [*starts, length - window]
+
+
+@torch.inference_mode()
+def predict(
+    segmentor: Segmentor,
+    images: Sequence[NDArray[np.uint8]],
+    sizes: Sequence[tuple[int, int]],
+    protocol: Inference,
+    device: torch.device,
+    precision: str,
+) -> list[NDArray[np.int64]]:
+    """Return one label map [H, W] per image [h, w, 3], each of the size its ground truth has."""
+    scores = class_scores(segmentor, _stack(images, protocol.size, device), protocol, precision)
+    found = []
+    for row, size in zip(scores, sizes, strict=True):
+        full = F.interpolate(row[None], size=size, mode="bilinear", align_corners=False)
+        found.append(full.argmax(1)[0].cpu().numpy())
+    return found
+
+
+def class_scores(segmentor: Segmentor, images: Tensor, protocol: Inference, precision: str) -> Tensor:
+    """Return float32 logits [B, K, h', w'] of images [B, 3, h, w].
+
+    Whole image: at the head's resolution. Sliding window: at the images' resolution, overlaps averaged.
+    """
+    if protocol.window is None or protocol.stride is None:
+        with in_precision(images.device, precision):
+            logits: Tensor = segmentor(images)
+        return logits.float()
+    height, width = images.shape[2:]
+    rows = window_starts(height, protocol.window[0], protocol.stride[0])
+    columns = window_starts(width, protocol.window[1], protocol.stride[1])
+    total = torch.zeros(len(images), segmentor.num_classes, height, width, device=images.device)
+    times = torch.zeros(1, 1, height, width, device=images.device)
+    for top in rows:
+        for left in columns:
+            place = (slice(top, top + protocol.window[0]), slice(left, left + protocol.window[1]))
+            crop = images[:, :, place[0], place[1]]
+            with in_precision(images.device, precision):
+                logits = segmentor(_padded(crop, protocol.window))
+            full = F.interpolate(
+                logits.float(), size=protocol.window, mode="bilinear", align_corners=False
+            )
+            total[:, :, place[0], place[1]] += full[:, :, : crop.shape[2], : crop.shape[3]]
+            times[:, :, place[0], place[1]] += 1
+    return total / times
+
+
+def _padded(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pad below and to the right with the image's mean colour where it is smaller than the window."""
+    missing = (0, size[1] - images.shape[3], 0, size[0] - images.shape[2])
+    if not any(missing):
+        return images
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return F.pad(images - mean, missing) + mean
+
+
+def _stack(images: Sequence[NDArray[np.uint8]], size: tuple[int, int], device: torch.device) -> Tensor:
+    """uint8 [h, w, 3] images -> float32 [B, 3, *size] in [0, 1], resized bilinearly with anti-aliasing."""
+    rows = []
+    for image in images:
+        row = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1).float() / 255
+        if tuple(row.shape[1:]) != tuple(size):
+            row = F.interpolate(row[None], size=size, mode="bilinear", antialias=True)[0]
+        rows.append(row)
+    return torch.stack(rows)

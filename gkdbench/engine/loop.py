@@ -1,0 +1,286 @@
+"""The one training loop. It knows data, optimiser, freezing, checkpoints and logs, and no method."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from gkdbench.data.stream import Batch, Samples, Share, batches, seed_of
+from gkdbench.engine.checkpoint import Checkpoint, Progress
+from gkdbench.engine.interruption import StopFlag
+from gkdbench.engine.optimiser import build_optimiser, set_rates
+from gkdbench.engine.passes import LiveStep, Moment, StageModule
+from gkdbench.errors import GkdbenchError, Interrupted
+from gkdbench.spec.recipe import StageRecipe
+
+LOG_EVERY = 10
+
+
+class Meter(Protocol):
+    """Shows progress to a person."""
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Show that `done` of `total` steps are done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trained stage reports."""
+
+    steps: int
+    images: int
+    wall_s: float
+    peak_gib: float
+    losses: dict[str, float]
+    first_losses: dict[str, float]
+    student_passes: int
+    teacher_passes: int
+
+
+@dataclass
+class Training:
+    """Everything one stage's training needs."""
+
+    module: StageModule
+    samples: Samples
+    recipe: StageRecipe
+    seed: int
+    fabric: Fabric
+    checkpoint: Checkpoint
+    log: Path
+    stop: StopFlag
+    meter: Meter
+    workers: int = 0
+
+    def share(self) -> Share:
+        """Return how the global batch is split over devices and micro-batches."""
+        world = self.fabric.world_size
+        size = self.recipe.micro_batch or self.recipe.batch // world
+        if self.recipe.batch % (size * world):
+            raise GkdbenchError(
+                f"stage {self.module.stage.name!r}: a batch of {self.recipe.batch} cannot be shared "
+                f"by {world} devices in micro-batches of {size}"
+            )
+        return Share(self.recipe.batch, size, self.fabric.global_rank, world)
+
+
+def train(training: Training) -> Outcome:
+    """Train a stage to its last step, from its checkpoint where there is one.
+
+    Raises Interrupted after saving when a signal came, GkdbenchError on a loss that is not finite.
+    """
+    fabric, recipe = training.fabric, training.recipe
+    optimiser = build_optimiser(training.module, recipe)
+    wrapped, wrapped_optimiser = fabric.setup(training.module, optimiser)
+    progress = _resumed(training, optimiser)
+    log = _Log(training.log, progress, fabric)
+    share = training.share()
+    stream = batches(training.samples, share, progress.step, recipe.steps, training.workers)
+    began, spent = time.monotonic(), progress.wall_s
+    _reset_peak(fabric.device)
+    while progress.step < recipe.steps:
+        set_rates(optimiser, recipe, progress.step)
+        terms, last = _accumulate(training, wrapped, stream, share, progress.step)
+        _check_finite(terms, training, progress.step)
+        _clip(training, wrapped, wrapped_optimiser)
+        training.module.stage.after_backward(last)
+        wrapped_optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        progress.step += 1
+        progress.wall_s = spent + time.monotonic() - began
+        _count(progress, training.module, fabric)
+        log.add(terms, optimiser.param_groups[-1]["lr"])
+        shown = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
+        training.meter(progress.step, recipe.steps, shown)
+        stopping = _any_rank(fabric, bool(training.stop))
+        if progress.step < recipe.steps and (stopping or _any_rank(fabric, _due(training))):
+            _save(training, optimiser, progress)
+        if stopping and progress.step < recipe.steps:
+            log.close()
+            raise Interrupted(
+                f"stopped by {training.stop.signal or 'another rank'} at step {progress.step} of "
+                f"{recipe.steps} of stage {training.module.stage.name!r}; state saved, the same "
+                "command continues"
+            )
+    log.close()
+    return Outcome(
+        steps=recipe.steps,
+        images=recipe.steps * recipe.batch,
+        wall_s=progress.wall_s,
+        peak_gib=_peak_gib(fabric.device),
+        losses=log.final(),
+        first_losses=progress.first,
+        student_passes=progress.student_passes,
+        teacher_passes=progress.teacher_passes,
+    )
+
+
+def _accumulate(
+    training: Training, wrapped: Any, stream: Iterator[Batch], share: Share, index: int
+) -> tuple[dict[str, float], LiveStep]:
+    """Run forward and backward over this process's micro-batches; return mean terms and the last step."""
+    fabric, stage = training.fabric, training.module.stage
+    moment = Moment(training.seed, stage.name, index, training.recipe.steps, training.recipe.batch)
+    sums: dict[str, Tensor] = {}
+    batch = None
+    for turn in range(share.turns):
+        batch = next(stream).to(fabric.device)
+        _seed_globals(training.seed, stage.name, index, turn, fabric.global_rank)
+        with fabric.no_backward_sync(wrapped, enabled=turn < share.turns - 1):
+            terms = wrapped(batch, moment)
+            total = torch.stack(list(terms.values())).sum()
+            fabric.backward(total / share.turns)
+        for name, value in terms.items():
+            sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
+    assert batch is not None
+    values = torch.stack(list(sums.values())) / share.turns
+    values = fabric.all_reduce(values, reduce_op="mean")
+    return dict(zip(sums, values.tolist(), strict=True)), LiveStep(training.module, batch, moment)
+
+
+def _seed_globals(*parts: int | str) -> None:
+    """Re-seed the global generators, for libraries that draw from them; nothing of them is stored."""
+    seed = seed_of(*parts)
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def _check_finite(terms: dict[str, float], training: Training, step: int) -> None:
+    bad = [name for name, value in terms.items() if not np.isfinite(value)]
+    if bad:
+        dataset, size = training.samples.dataset, training.recipe.batch
+        raise GkdbenchError(
+            f"stage {training.module.stage.name!r}, step {step}: loss term {bad[0]!r} is "
+            f"{terms[bad[0]]}; the batch holds samples {step * size} to {step * size + size - 1} of "
+            f"the shuffled stream over {len(dataset)} images; lower the learning rate of this stage"
+        )
+
+
+def _clip(training: Training, wrapped: Any, optimiser: Any) -> None:
+    stage, fabric = training.module.stage, training.fabric
+    if stage.clip_adaptor is not None and any(p.grad is not None for p in stage.parameters()):
+        torch.nn.utils.clip_grad_norm_(stage.parameters(), stage.clip_adaptor)
+    if training.recipe.clip is not None:
+        fabric.clip_gradients(
+            wrapped, optimiser, max_norm=training.recipe.clip, error_if_nonfinite=False
+        )
+
+
+def _count(progress: Progress, module: StageModule, fabric: Fabric) -> None:
+    """Move the module's pass counter to the progress; every rank passes as many images."""
+    passes = module.passes
+    progress.student_passes += passes.student * fabric.world_size
+    progress.teacher_passes += passes.teacher * fabric.world_size
+    passes.student = passes.teacher = 0
+
+
+def _any_rank(fabric: Fabric, flag: bool) -> bool:
+    """Whether any rank raises the flag, so that all do the same."""
+    if fabric.world_size == 1:
+        return flag
+    value = torch.tensor(float(flag), device=fabric.device)
+    return bool(fabric.all_reduce(value, reduce_op="sum") > 0)
+
+
+def _due(training: Training) -> bool:
+    return training.fabric.is_global_zero and training.checkpoint.due()
+
+
+def _save(training: Training, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+    if training.fabric.is_global_zero:
+        training.checkpoint.save(
+            training.module.state_dict(),
+            optimiser.state_dict(),
+            _scaler_state(training.fabric),
+            progress,
+        )
+
+
+def _resumed(training: Training, optimiser: torch.optim.Optimizer) -> Progress:
+    saved = training.checkpoint.load()
+    if saved is None:
+        return Progress()
+    module, optimiser_state, scaler, progress = saved
+    training.module.load_state_dict(module)
+    optimiser.load_state_dict(optimiser_state)
+    if scaler:
+        training.fabric.strategy.precision.load_state_dict(scaler)
+    return progress
+
+
+def _scaler_state(fabric: Fabric) -> dict[str, Any]:
+    """State of the fp16 loss scaler; empty for other precisions."""
+    return dict(fabric.strategy.precision.state_dict())
+
+
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak_gib(device: torch.device) -> float:
+    """Peak memory in GiB: of the device on a GPU, of the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+class _Log:
+    """JSON lines of every loss term, the mean over each LOG_EVERY steps; cut back to the checkpoint at start."""
+
+    def __init__(self, path: Path, progress: Progress, fabric: Fabric) -> None:
+        self._progress, self._active = progress, fabric.is_global_zero
+        self._tail: list[dict[str, float]] = []
+        self._began = time.monotonic()
+        if self._active:
+            lines = path.read_text().splitlines()[: progress.log_lines] if path.exists() else []
+            self._tail = [json.loads(line)["terms"] for line in lines[-5:]]
+            path.write_text("".join(line + "\n" for line in lines))
+            self._stream = path.open("a")
+
+    def add(self, terms: dict[str, float], rate: float) -> None:
+        """Note one step; write a line when the window is full."""
+        progress = self._progress
+        if progress.step == 1:
+            progress.first = dict(terms)
+        for name, value in terms.items():
+            progress.window.setdefault(name, []).append(value)
+        if progress.step % LOG_EVERY:
+            return
+        means = {name: sum(values) / len(values) for name, values in progress.window.items()}
+        progress.window = {}
+        progress.log_lines += 1
+        self._tail = [*self._tail, means][-5:]
+        if self._active:
+            line = {"step": progress.step, "terms": means, "lr": rate}
+            self._stream.write(json.dumps(line) + "\n")
+            self._stream.flush()
+
+    def final(self) -> dict[str, float]:
+        """Return each term's mean over the last 50 steps, or what there is of them."""
+        if not self._tail:
+            window = self._progress.window
+            return {name: sum(values) / len(values) for name, values in window.items()}
+        return {
+            name: sum(means[name] for means in self._tail) / len(self._tail)
+            for name in self._tail[-1]
+        }
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._active:
+            self._stream.close()
+
+

@@ -1,0 +1,213 @@
+"""The method contract: what a method is told (Pair, Side), what it returns (Stage) and what it pulls (Step, View).
+
+A method is a function `(pair, **options) -> list[Stage]`. A stage is a module: its parameters are the adaptors,
+its buffers the state, and `loss(step)` turns one step into a dict of weighted scalars. It pulls forward passes
+from the step; they are memoised, so what nobody asks for is never computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from gkdbench.models.decoder import Decoded
+from gkdbench.models.encoder import QKV, Features, on_grid
+
+
+@dataclass(frozen=True)
+class Side:
+    """Static facts about one model; enough to say Unsupported at plan time."""
+
+    width: int
+    depth: int
+    heads: int | None
+    grids: Mapping[str, tuple[int, int]]
+    """Token grid (h, w) per data role: proxy, source."""
+    tap_widths: tuple[int, ...]
+    """Width of every block's output."""
+    pixel_dim: int
+    """Channels of the last features before the classifier; 0 without a head."""
+    has_cls: bool
+    has_qkv: bool
+    can_mask: bool
+    can_drop: bool
+    has_head: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """All that a method may know before training."""
+
+    student: Side
+    teacher: Side
+    task: str
+    num_classes: int
+    ignore_index: int
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Blocks whose output a stage wants: 0-based, negative from the end, or a float fraction of the depth."""
+
+    blocks: tuple[int | float, ...] = ()
+    qkv: tuple[int | float, ...] = ()
+
+
+class View:
+    """One forward pass of one model, in float32; computed when first looked at."""
+
+    def __init__(
+        self,
+        encode: Callable[[], Features],
+        decode: Callable[[Features], Decoded],
+        *,
+        grid: tuple[int, int],
+        blocks: tuple[int, ...] = (),
+        qkv: tuple[int, ...] = (),
+        whole: bool = True,
+    ) -> None:
+        self._encode, self._decode = encode, decode
+        self._blocks, self._qkv = blocks, qkv
+        # With dropped tokens there is no grid left to resample.
+        self._whole = whole
+        self.grid = grid
+
+    @cached_property
+    def features(self) -> Features:
+        """The raw pass; the loop's business, methods use the properties below."""
+        return self._encode()
+
+    @cached_property
+    def _decoded(self) -> Decoded:
+        return self._decode(self.features)
+
+    def _placed(self, tokens: Tensor) -> Tensor:
+        tokens = tokens.float()
+        return on_grid(tokens, self.features.grid, self.grid) if self._whole else tokens
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        """Patch tokens after the final norm, [B, N, C] ([B, M, C] with dropped tokens)."""
+        return self._placed(self.features.tokens)
+
+    @cached_property
+    def cls(self) -> Tensor | None:
+        """Class token after the final norm, [B, C]; None for an encoder without one."""
+        cls = self.features.cls
+        return None if cls is None else cls.float()
+
+    @cached_property
+    def blocks(self) -> list[Tensor]:
+        """Outputs of the tapped blocks in the order of the taps, [B, N, C] patch tokens without norm."""
+        return [self._placed(self.features.blocks[block]) for block in self._blocks]
+
+    @cached_property
+    def qkv(self) -> list[QKV]:
+        """Queries, keys and values of the tapped blocks, [B, prefix+N, C] each, before rope and head split."""
+        found = []
+        for block in self._qkv:
+            q, k, v = self.features.qkv[block]
+            found.append((q.float(), k.float(), v.float()))
+        return found
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """Class scores [B, K, h', w'] at the head's own resolution."""
+        return self._decoded.logits.float()
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """Last features before the classifier, [B, D, h', w']."""
+        return self._decoded.pixels.float()
+
+    @property
+    def decoded(self) -> Decoded:
+        """The head's raw output, for the task loss."""
+        return self._decoded
+
+
+class Step:
+    """One micro-batch of one optimiser step, as a stage's loss sees it."""
+
+    images: Tensor
+    """[B, 3, H, W], nominally in [0, 1]."""
+    clean: Tensor
+    """Same geometry, no photometric change."""
+    labels: Tensor | None
+    """[B, H, W] int64; None where the data has no labels or the stage no task."""
+    position: Tensor
+    """[B] number of each sample within the global batch: "the first half" is by position."""
+    batch: int
+    """Size of the global batch."""
+    index: int
+    """Optimiser step within the stage."""
+    total: int
+    """Optimiser steps of the stage."""
+    rng: torch.Generator
+    """Re-seeded before each micro-batch, equal on all ranks: for draws shared by the batch."""
+
+    def random(self, *shape: int) -> Tensor:
+        """Return uniform numbers [B, *shape]; row b depends on seed, stage, index, position[b] and call number."""
+        raise NotImplementedError
+
+    def student(
+        self,
+        images: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> View:
+        """Return the student's pass over `images` (default: the batch), memoised by its arguments.
+
+        mask: [B, N] bool patches replaced by the mask token; keep: [B, M] int64 patches that stay.
+        """
+        raise NotImplementedError
+
+    def teacher(self, images: Tensor | None = None) -> View:
+        """Return the teacher's pass without gradients, in eval mode, on the student's grid."""
+        raise NotImplementedError
+
+    def gather(self, x: Tensor) -> Tensor:
+        """Concatenate equal shapes over ranks on dim 0; differentiable for the own part."""
+        raise NotImplementedError
+
+
+class Stage(nn.Module):
+    """One optimisation problem: data, what trains, which teacher, a loss. Subclass and set attributes."""
+
+    name = "joint"
+    """proxy | source | task | joint | teacher: the section of the recipe."""
+    data = "source"
+    """source | proxy: which images are drawn."""
+    task = True
+    """Whether the loop adds the head's own loss."""
+    trains: frozenset[str] = frozenset({"encoder", "head"})
+    teacher: str | None = "full"
+    """None | "encoder" | "full" (encoder and trained head)."""
+    model = "student"
+    """student | teacher: which model of the pair this stage trains; "teacher" makes the shared teacher."""
+    fresh: frozenset[str] = frozenset()
+    """Parts that start anew although an earlier stage trained them: {"head"}."""
+    taps_student = Taps()
+    taps_teacher = Taps()
+    mixes_batch = False
+    """The loss mixes samples, so the micro-batch size changes the result and enters the digest."""
+    clip_adaptor: float | None = None
+    """Largest gradient norm of the stage's own parameters alone."""
+    notes: tuple[str, ...] = ()
+    """Said in the record, such as "no cls token: term dropped"."""
+
+    def loss(self, step: Step) -> dict[str, Tensor]:
+        """Return the weighted scalar terms of one micro-batch; the loop adds the task loss to them."""
+        return {}
+
+    def after_backward(self, step: Step) -> None:
+        """Run once per optimiser step, after accumulation, reduction and unscaling of gradients."""
+
+    def uses_head(self) -> bool:
+        """Whether the trained model has a head in this stage."""
+        return self.task or "head" in self.trains

@@ -1,0 +1,1 @@
+"""Encoders (timm), weights, decoders and the segmentor that joins them."""

@@ -1,0 +1,80 @@
+"""Digests of runs and of what goes into stages; computed without importing torch."""
+
+from typing import Any
+
+from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.spec.benchmark import Split
+from gkdbench.spec.digest import digest, file_sha256
+from gkdbench.spec.catalogue import ModelSource
+from gkdbench.spec.method_source import find_method
+from gkdbench.spec.selection import RunSpec
+from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION
+
+
+class DataDigests:
+    """Digests of a run's splits, each computed once."""
+
+    def __init__(self, spec: RunSpec, place: DataPlace) -> None:
+        self._spec, self._place = spec, place
+        self._known: dict[str, str] = {}
+
+    def of(self, role: str, split: Split, name: str | None = None) -> str:
+        """Return the digest of a split, limited as the preset limits its role."""
+        key = name or role
+        if key not in self._known:
+            limit = self._spec.preset.limits.get(role)  # type: ignore[call-overload]
+            source = self._spec.source
+            self._known[key] = split_digest(
+                split, source.benchmark, source.folder, self._place, limit
+            )
+        return self._known[key]
+
+    def training(self, data: str) -> str:
+        """Return the digest of what a stage of this data role draws from."""
+        benchmark = self._spec.benchmark
+        return self.of("proxy", benchmark.proxy) if data == "proxy" else self.of("source", benchmark.source.train)
+
+
+def run_digest(spec: RunSpec, data: DataDigests) -> str:
+    """Return what identifies a run: equal digests mean equal results.
+
+    Targets enter here and not in the stages: adding a target never retrains.
+    """
+    benchmark = spec.benchmark
+    content: dict[str, Any] = {
+        "versions": [ENGINE, DECODER, EVALUATION],
+        "method": [spec.method.code_digest, spec.method.function, dict(spec.options)],
+        "teacher_method": find_method(spec.teacher_method).code_digest,
+        "models": [model_identity(spec.teacher), model_identity(spec.student)],
+        "benchmark": [benchmark.name, benchmark.version, benchmark.classes, benchmark.mean_rule],
+        "decoder": benchmark.decoder,
+        "inference": benchmark.inference,
+        "recipe": {name: spec.preset.stage(name) for name in ("proxy", "source", "task", "joint", "teacher")},
+        "data": [data.training("source"), data.training("proxy")],
+        "val": data.of("val", benchmark.source.val),
+        "targets": {name: data.of("target", split, name) for name, split in spec.targets.items()},
+        "seeds": [spec.seed, spec.teacher_seed],
+    }
+    return digest(content)
+
+
+def model_identity(source: ModelSource) -> dict[str, Any]:
+    """Return what makes an initial encoder what it is: architecture, arguments, weights."""
+    entry = source.entry
+    weights: Any = "random"
+    if entry.weights is not None:
+        weights = sorted(set(entry.weights.sha256.values()))
+        if not weights and entry.weights.packaged:
+            weights = [file_sha256(source.folder / entry.weights.packaged)]
+    return {
+        "timm": entry.timm,
+        "arguments": entry.arguments,
+        "weights": weights,
+        "normalisation": [entry.mean, entry.std],
+    }
+
+
+def run_id(spec: RunSpec, identity: str) -> str:
+    """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`."""
+    parts = [spec.benchmark.name, spec.setting, spec.method.name, f"s{spec.seed}", identity[:8]]
+    return "-".join(parts)

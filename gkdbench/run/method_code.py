@@ -1,0 +1,47 @@
+"""Importing a method's code: by module for installed methods, by path for a user's file."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from gkdbench.errors import GkdbenchError
+from gkdbench.spec.method_source import MethodSource
+
+
+def load_factory(source: MethodSource) -> Callable[..., Any]:
+    """Import a method's file and return its factory; a failing import names the method."""
+    try:
+        module = importlib.import_module(source.module) if source.module else _from_path(source)
+    except GkdbenchError:
+        raise
+    except Exception as error:  # a stranger's code may fail in any way; the core must name it and go on
+        raise GkdbenchError(
+            f"method {source.name!r} ({source.file}) cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    factory = getattr(module, source.function, None)
+    if not callable(factory):
+        raise GkdbenchError(f"method {source.name!r}: {source.file} has no function {source.function!r}")
+    result: Callable[..., Any] = factory
+    return result
+
+
+def _from_path(source: MethodSource) -> ModuleType:
+    name = f"gkdbench_user_method_{source.file.stem}_{source.code_digest[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, source.file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(source.file.parent))  # so that it may import files beside it
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(str(source.file.parent))
+    return module

@@ -1,0 +1,158 @@
+"""record.json, schema 1: everything a run left behind that a reader may want.
+
+Percentages are 0..100. A per-class value is null where the rule of the mean skips the class. Keys are stable:
+scripts and the report rely on them, and a record of another schema is refused with a clear line.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gkdbench.errors import DataError
+from gkdbench.spec.documents import parse, read_json
+
+SCHEMA = 1
+Status = Literal["done", "failed", "interrupted", "unsupported"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StageRecord(_Section):
+    """What one stage cost and ended with."""
+
+    name: str
+    digest: str
+    cached: bool
+    """True: an earlier run computed it; the figures are that run's."""
+    model: Literal["student", "teacher"] = "student"
+    steps: int
+    images: int
+    student_passes: int = 0
+    """Images through the trained model's encoder, masked and extra passes included."""
+    teacher_passes: int = 0
+    wall_s: float
+    peak_gib: float
+    losses: dict[str, float]
+    """Mean of each weighted term over the last 50 logged steps."""
+    first_losses: dict[str, float] = {}
+    """Each weighted term at step 0: the scale audit."""
+    notes: list[str] = []
+
+
+class Protocol(_Section):
+    """How a split was judged."""
+
+    resize: list[int]
+    window: list[int] | None
+    stride: list[int] | None = None
+    tta: list[str] = []
+
+
+class SplitResult(_Section):
+    """A trained segmentor on one split."""
+
+    value: float
+    """The benchmark's headline metric, in percent."""
+    miou: float | None = None
+    metrics: dict[str, float] = {}
+    per_class: dict[str, float | None]
+    classes_in_mean: int
+    never_predicted: list[str]
+    confusion: list[list[int]]
+    """Pixels; row: truth, column: prediction."""
+    n_images: int
+    protocol: Protocol
+
+
+class Summary(_Section):
+    """The figures of the method table, unrounded."""
+
+    in_domain: float
+    ood: float | None
+    """Mean over the benchmark's targets; None when not all of them were scored."""
+    ood_without: dict[str, float] = {}
+    """Mean without the named target."""
+    gap: float | None
+    worst_target: str | None
+
+
+class RunSpecRecord(_Section):
+    """The resolved selection a record answers."""
+
+    method: str
+    method_source: str
+    options: dict[str, Any]
+    setting: str
+    pair: str
+    teacher: str
+    student: str
+    benchmark: str
+    benchmark_version: int
+    task: str
+    decoder: dict[str, Any]
+    seed: int
+    teacher_seed: int
+    preset: str
+    recipe: dict[str, Any]
+    recipe_overrides: dict[str, Any] = {}
+    targets: list[str]
+    code: str
+    """Digest of the method's code."""
+
+
+class Record(_Section):
+    """One run."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    run_id: str
+    digest: str
+    status: Status
+    reason: str | None = None
+    started: str
+    finished: str | None = None
+    command: str
+    version: str
+    commit: str | None
+    spec: RunSpecRecord
+    stages: list[StageRecord] = []
+    metric: str
+    mean_rule: str
+    classes: list[str]
+    in_domain: SplitResult | None = None
+    targets: dict[str, SplitResult] = {}
+    summary: Summary | None = None
+    teacher_run_id: str | None = None
+    selection: Literal["last"] = "last"
+    """Which checkpoint was judged."""
+    marks: list[str] = []
+    """Why this run may not share a table with others: limit, custom recipe, subset of targets, ..."""
+    budget: dict[str, dict[str, float]] = {}
+    """Per data role: images, student_passes, teacher_passes (image-passes), flops where known."""
+    model: dict[str, float] = {}
+    cost: dict[str, dict[str, float]] = {}
+    environment: dict[str, Any] = {}
+    warnings: list[str] = []
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+def read_record(path: Path) -> Record:
+    """Read a record; another schema or a damaged file is one clear line."""
+    content = read_json(path)
+    if not isinstance(content, dict) or "schema" not in content:
+        raise DataError(f"{path}: not a gkdbench record (no 'schema' key)")
+    if content["schema"] != SCHEMA:
+        raise DataError(
+            f"{path}: record of schema {content['schema']!r}; this gkdbench reads schema {SCHEMA}; "
+            "use another --results directory or the gkdbench version that wrote it"
+        )
+    return parse(Record, content, str(path))
+
+
+def find_records(results: Path) -> list[Path]:
+    """Return the record files below a results directory, in order of their paths."""
+    found = [*results.glob("runs/*/record.json"), *results.glob("published/*/record.json")]
+    return sorted(found)

@@ -1,0 +1,342 @@
+"""From a resolved run to its record: stages, evaluation on every split, summary. One run at a time."""
+
+import dataclasses
+import shlex
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gkdbench import __version__
+from gkdbench.data.dataset import open_split
+from gkdbench.engine.evaluation import Judged, judge
+from gkdbench.errors import GkdbenchError, Interrupted, Unsupported
+from gkdbench.metrics.confusion import score
+from gkdbench.models.segmentor import Segmentor
+from gkdbench.run import environment
+from gkdbench.run.digests import DataDigests, run_digest, run_id
+from gkdbench.run.image_counts import write_image_counts
+from gkdbench.run.finished import Finished, finished_run
+from gkdbench.run.plan import RunPlan, plan_run
+from gkdbench.run.record import (
+    Protocol,
+    Record,
+    RunSpecRecord,
+    SplitResult,
+    StageRecord,
+    Summary,
+)
+from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, restore
+from gkdbench.run.store import Artefact
+from gkdbench.spec.benchmark import Split
+from gkdbench.spec.method_source import find_method
+from gkdbench.spec.selection import RunSpec
+
+UNFINISHED = "not finished: the process ended before its last target"
+
+
+def run(spec: RunSpec, shop: Workshop, *, fresh: bool = False) -> Finished:
+    """Train and judge one run; its record is written whatever happens.
+
+    Raises Interrupted on a signal, GkdbenchError where the run fails; both leave a record that says so.
+    """
+    data = DataDigests(spec, shop.place)
+    if not fresh:
+        found = finished_run(spec, shop.store, data)
+        if found is not None:
+            return found
+    record = _blank_record(spec, run_digest(spec, data), shop)
+    try:
+        _execute(spec, shop, data, record)
+        record.status, record.reason = "done", None
+    except Unsupported as error:
+        record.status, record.reason = "unsupported", str(error)
+    except (Interrupted, KeyboardInterrupt) as error:
+        record.status, record.reason = "interrupted", str(error) or "stopped from the keyboard"
+        _close(record, shop)
+        raise
+    except GkdbenchError as error:
+        record.status, record.reason = "failed", str(error)
+        _close(record, shop)
+        raise
+    except Exception as error:
+        record.status, record.reason = "failed", f"{type(error).__name__}: {error}"
+        _close(record, shop)
+        raise
+    _close(record, shop)
+    return Finished(record, cached=False)
+
+
+def _close(record: Record, shop: Workshop) -> None:
+    record.finished = _now()
+    if shop.fabric.is_global_zero:
+        shop.store.write_record(record)
+
+
+def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -> None:
+    teacher_spec = teacher_of(spec)
+    is_teacher = spec.method.code_digest == teacher_spec.method.code_digest
+    teacher_plan = None if is_teacher else plan_run(teacher_spec, DataDigests(teacher_spec, shop.place), None)
+    teacher_head = teacher_plan.stages[-1].digest if teacher_plan else None
+    plan = plan_run(spec, data, teacher_head)
+    record.marks.extend(spec.marks)
+    record.warnings.extend(spec.notes)
+    record.warnings.extend(_random_weights(spec))
+    teacher = None
+    costs: list[StageRecord] = []
+    if teacher_plan and any(p.stage.teacher == "full" for p in plan.stages):
+        teacher, stage_record = _teacher_artefact(teacher_spec, teacher_plan, shop)
+        costs.append(stage_record)
+        teacher_digest = run_digest(teacher_spec, DataDigests(teacher_spec, shop.place))
+        record.teacher_run_id = run_id(teacher_spec, teacher_digest)
+    segmentor = _train(spec, shop, plan, teacher, record)
+    costs.extend(record.stages)
+    _note_scales(record)
+    _describe_model(segmentor, spec, record)
+    if shop.fabric.is_global_zero:
+        _judge_all(spec, shop, segmentor, record)
+    _budget(record, plan)
+    record.cost = {
+        "from_scratch": {"wall_s": sum(stage.wall_s for stage in costs)},
+        "spent_here": {"wall_s": sum(stage.wall_s for stage in costs if not stage.cached)},
+    }
+    shop.fabric.barrier()
+
+
+def teacher_of(spec: RunSpec) -> RunSpec:
+    """Return the run that makes this run's shared teacher."""
+    method = find_method(spec.teacher_method)
+    return dataclasses.replace(
+        spec, method=method, options=method.parse_options({}, "teacher"), seed=spec.teacher_seed
+    )
+
+
+def _teacher_artefact(
+    spec: RunSpec, plan: RunPlan, shop: Workshop
+) -> tuple[Artefact, StageRecord]:
+    runner = StageRunner(spec, shop)
+    artefact, cached = None, True
+    for planned in plan.stages:
+        artefact, cached = runner.ensure(planned, None)
+    assert artefact is not None
+    return artefact, _stage_record(artefact, cached)
+
+
+def _train(
+    spec: RunSpec, shop: Workshop, plan: RunPlan, teacher: Artefact | None, record: Record
+) -> Segmentor:
+    """Run all stages in order; return the segmentor that the last one left."""
+    runner = StageRunner(spec, shop)
+    artefacts: dict[str, Artefact] = {}
+    for planned in plan.stages:
+        artefact, cached = runner.ensure(planned, teacher)
+        artefacts[planned.digest] = artefact
+        record.stages.append(_stage_record(artefact, cached))
+        if shop.fabric.is_global_zero:
+            shop.store.write_record(record)
+    last = plan.stages[-1]
+    model = last.stage.model
+    segmentor = build_segmentor(spec, model, spec.preset.stage(last.stage.name).size, spec.seed)
+    restore(segmentor, artefacts[last.digest], artefacts[last.digest])
+    if segmentor.head is None:
+        raise GkdbenchError(
+            f"method {spec.method.name!r}: its last stage {last.stage.name!r} trains no head, so there is "
+            "nothing to judge; end with a stage that has a task"
+        )
+    if shop.fabric.device.type == "cpu":
+        segmentor.encoder.use_plain_attention()
+    return segmentor
+
+
+def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Record) -> None:
+    """Judge in-domain val and every target; the record is rewritten after each."""
+    benchmark = spec.benchmark
+    judged: dict[str, Judged] = {}
+
+    def one(name: str, split: Split, role: str) -> SplitResult:
+        shop.display.begin(f"{spec.method.name}: judging {name}")
+        dataset = open_split(
+            split,
+            benchmark,
+            spec.source.folder,
+            shop.place,
+            limit=spec.preset.limits.get(role),  # type: ignore[call-overload]
+            progress=shop.display.progress,
+        )
+        result = judge(
+            segmentor,
+            dataset,
+            benchmark.inference,
+            ignore=benchmark.ignore,
+            device=shop.fabric.device,
+            precision=spec.preset.task.precision,
+            stop=shop.stop,
+            meter=shop.display.progress,
+        )
+        judged[name] = result
+        return split_result(result, spec)
+
+    record.in_domain = one("in-domain val", benchmark.source.val, "val")
+    record.model["images_per_s"] = round(judged["in-domain val"].images_per_s, 2)
+    shop.store.write_record(record)
+    for name, split in spec.targets.items():
+        record.targets[name] = one(name, split, "target")
+        shop.store.write_record(record)
+    write_image_counts(shop.store.run_folder(record.run_id) / "images.parquet", judged)
+    record.summary = summarise(spec, record)
+
+
+def split_result(judged: Judged, spec: RunSpec) -> SplitResult:
+    """Turn counts into what the record holds of a split."""
+    benchmark, counts = spec.benchmark, judged.total
+    result = score(counts, benchmark.mean_rule)
+    inference = benchmark.inference
+    percent = 100 * result.mean
+    return SplitResult(
+        value=percent,
+        miou=percent,
+        metrics={"pixel_accuracy": 100 * result.accuracy},
+        per_class={
+            name: None if np.isnan(value) else float(100 * value)
+            for name, value in zip(benchmark.classes, result.iou, strict=True)
+        },
+        classes_in_mean=result.in_mean,
+        never_predicted=[benchmark.classes[i] for i in result.never_predicted],
+        confusion=counts.tolist(),
+        n_images=len(judged.names),
+        protocol=Protocol(
+            resize=list(inference.size),
+            window=inference.window and list(inference.window),
+            stride=inference.stride and list(inference.stride),
+        ),
+    )
+
+
+def summarise(spec: RunSpec, record: Record) -> Summary:
+    """Compute the unrounded figures of the method table."""
+    assert record.in_domain is not None
+    values = {name: result.value for name, result in record.targets.items()}
+    inside = record.in_domain.value
+    own = [values[name] for name in spec.benchmark.targets if name in values]
+    ood = float(np.mean(own)) if len(own) == len(spec.benchmark.targets) else None
+    without = {}
+    odd_one = spec.benchmark.separates_most
+    if ood is not None and odd_one is not None and len(values) > 1:
+        without[odd_one] = float(np.mean([v for n, v in values.items() if n != odd_one]))
+    return Summary(
+        in_domain=inside,
+        ood=ood,
+        ood_without=without,
+        gap=None if ood is None else inside - ood,
+        worst_target=min(values, key=lambda name: values[name]) if values else None,
+    )
+
+
+def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
+    benchmark, fabric = spec.benchmark, shop.fabric
+    device = (
+        torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else str(fabric.device)
+    )
+    return Record(
+        run_id=run_id(spec, identity),
+        digest=identity,
+        status="interrupted",
+        reason=UNFINISHED,
+        started=_now(),
+        command="gkdbench " + shlex.join(sys.argv[1:]),
+        version=__version__,
+        commit=environment.commit(),
+        spec=RunSpecRecord(
+            method=spec.method.name,
+            method_source=spec.method.origin,
+            options=dict(spec.options),
+            setting=spec.setting,
+            pair=spec.pair,
+            teacher=spec.teacher.name,
+            student=spec.student.name,
+            benchmark=benchmark.name,
+            benchmark_version=benchmark.version,
+            task=benchmark.task,
+            decoder=benchmark.decoder.model_dump(mode="json"),
+            seed=spec.seed,
+            teacher_seed=spec.teacher_seed,
+            preset=spec.preset_name,
+            recipe=spec.preset.model_dump(mode="json"),
+            recipe_overrides=dict(spec.recipe_overrides),
+            targets=list(spec.targets),
+            code=spec.method.code_digest,
+        ),
+        metric="mIoU",
+        mean_rule=benchmark.mean_rule,
+        classes=list(benchmark.classes),
+        environment=environment.describe(device, fabric.world_size, torch.get_num_threads()),
+    )
+
+
+def _stage_record(artefact: Artefact, cached: bool) -> StageRecord:
+    facts = artefact.facts
+    return StageRecord(
+        name=facts["stage"],
+        digest=facts["digest"],
+        cached=cached,
+        model=facts["model"],
+        steps=facts["steps"],
+        images=facts["images"],
+        student_passes=facts["student_passes"],
+        teacher_passes=facts["teacher_passes"],
+        wall_s=round(facts["wall_s"], 2),
+        peak_gib=round(facts["peak_gib"], 3),
+        losses=facts["losses"],
+        first_losses=facts["first_losses"],
+        notes=facts["notes"],
+    )
+
+
+def _random_weights(spec: RunSpec) -> list[str]:
+    return [
+        f"{role} {source.name!r} starts from random weights"
+        for role, source in (("teacher", spec.teacher), ("student", spec.student))
+        if source.entry.weights is None
+    ]
+
+
+def _note_scales(record: Record) -> None:
+    """Warn of terms a thousand times larger or smaller than the task loss at step 0."""
+    for stage in record.stages:
+        task = stage.first_losses.get("task")
+        for name, value in stage.first_losses.items():
+            if task and name != "task" and not task / 1000 <= abs(value) <= task * 1000:
+                record.warnings.append(
+                    f"stage {stage.name}: term {name!r} starts at {value:.3g}, the task loss at {task:.3g}"
+                )
+
+
+def _describe_model(segmentor: Segmentor, spec: RunSpec, record: Record) -> None:
+    size = spec.benchmark.inference.window or spec.benchmark.inference.size
+    counter = FlopCounterMode(display=False)
+    segmentor.eval()
+    with torch.no_grad(), counter:
+        segmentor(torch.zeros(1, 3, *size))
+    record.model.update(
+        params=float(sum(p.numel() for p in segmentor.parameters())),
+        encoder_params=float(sum(p.numel() for p in segmentor.encoder.parameters())),
+        gflops=counter.get_total_flops() / 1e9,
+    )
+
+
+def _budget(record: Record, plan: RunPlan) -> None:
+    """Add up images and passes per data role over the run's own stages."""
+    for planned, stage in zip(plan.stages, record.stages, strict=True):
+        role = record.budget.setdefault(
+            planned.stage.data, {"images": 0, "student_passes": 0, "teacher_passes": 0}
+        )
+        role["images"] += stage.images
+        role["student_passes"] += stage.student_passes
+        role["teacher_passes"] += stage.teacher_passes
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

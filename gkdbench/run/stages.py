@@ -1,0 +1,215 @@
+"""Training a planned stage, or taking its finished artefact from the store."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gkdbench.data.dataset import DataPlace, open_split
+from gkdbench.data.stream import Samples, seed_of
+from gkdbench.engine.checkpoint import Checkpoint
+from gkdbench.engine.interruption import StopFlag
+from gkdbench.engine.loop import Outcome, Training, train
+from gkdbench.engine.passes import FrozenTeacher, StageModule
+from gkdbench.models.segmentor import Segmentor
+from gkdbench.models.weights import load_tensors, read_tensors
+from gkdbench.run.files import need_space, write_atomically
+from gkdbench.run.plan import PlannedStage, build_encoder
+from gkdbench.run.store import Artefact, Store
+from gkdbench.spec.selection import RunSpec
+
+
+class Display(Protocol):
+    """Where progress and remarks go; the command line shows them, tests ignore them."""
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        ...
+
+    def begin(self, title: str) -> None:
+        """Name the work whose progress follows."""
+        ...
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        """Show how far the work is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every stage of a command shares: where to write, how to compute, whom to tell."""
+
+    store: Store
+    place: DataPlace
+    fabric: Fabric
+    stop: StopFlag
+    display: Display
+    workers: int = 0
+    checkpoint_s: float = 60.0
+
+
+def build_segmentor(spec: RunSpec, model: str, size: tuple[int, int], seed: int) -> Segmentor:
+    """Build the teacher or student of a run with its initial encoder and no head."""
+    source = spec.teacher if model == "teacher" else spec.student
+    encoder, _ = build_encoder(source, size, seed)
+    grid = None
+    if model == "teacher" and not encoder.is_transformer:
+        grid = build_encoder(spec.student, size, seed)[0].grid
+    return Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes), grid)
+
+
+def restore(segmentor: Segmentor, encoder: Artefact | None, head: Artefact | None) -> None:
+    """Put finished stages' weights into a segmentor; a head is built where `head` brings one."""
+    if encoder is not None:
+        tensors = read_tensors(encoder.encoder)
+        load_tensors(segmentor.encoder, tensors, origin=str(encoder.encoder))
+    if head is not None and head.head is not None:
+        segmentor.add_head(0)
+        assert segmentor.head is not None
+        load_tensors(segmentor.head, read_tensors(head.head), origin=str(head.head))
+
+
+class StageRunner:
+    """Gives finished artefacts of one run's stages, training what is not there."""
+
+    def __init__(self, spec: RunSpec, shop: Workshop) -> None:
+        self.spec, self.shop = spec, shop
+
+    def ensure(self, planned: PlannedStage, teacher: Artefact | None) -> tuple[Artefact, bool]:
+        """Return a stage's artefact and whether it was there already."""
+        shop = self.shop
+        title = f"{self.spec.method.name}: stage {planned.stage.name}"
+        found = shop.store.artefact(planned.digest)
+        if found is None:
+            with ExitStack() as held:
+                if shop.fabric.is_global_zero:
+                    held.enter_context(shop.store.locked(planned.digest, shop.display.say))
+                shop.fabric.barrier()
+                found = shop.store.artefact(planned.digest)  # another run may have finished it
+                if found is None:
+                    shop.display.begin(title)
+                    return self._train(planned, teacher), False
+        shop.display.say(f"{title}: cached ({planned.digest[:8]})")
+        return found, True
+
+    def _train(self, planned: PlannedStage, teacher: Artefact | None) -> Artefact:
+        shop, stage, spec = self.shop, planned.stage, self.spec
+        folder = shop.store.unfinished(planned.digest)
+        student = self._student(planned)
+        need_space(folder, 4 * _bytes(student) + 2**20)
+        frozen = self._teacher(planned, teacher)
+        if shop.fabric.device.type == "cpu":
+            student.encoder.use_plain_attention()
+            if frozen is not None:
+                frozen.segmentor.encoder.use_plain_attention()
+        module = StageModule(
+            stage,
+            student,
+            frozen and frozen.to(shop.fabric.device),
+            precision=planned.recipe.precision,
+            ignore=spec.benchmark.ignore,
+        )
+        outcome = train(
+            Training(
+                module=module,
+                samples=self._samples(planned),
+                recipe=planned.recipe,
+                seed=spec.seed,
+                fabric=shop.fabric,
+                checkpoint=Checkpoint(folder, write_atomically, shop.checkpoint_s),
+                log=folder / "log.jsonl",
+                stop=shop.stop,
+                meter=shop.display.progress,
+                workers=shop.workers,
+            )
+        )
+        if shop.fabric.is_global_zero:
+            self._export(folder, student)
+            shop.store.finish(planned.digest, _facts(planned, outcome))
+        shop.fabric.barrier()
+        finished = shop.store.artefact(planned.digest)
+        assert finished is not None
+        return finished
+
+    def _student(self, planned: PlannedStage) -> Segmentor:
+        """The model this stage trains, with what earlier stages left in it."""
+        store, stage = self.shop.store, planned.stage
+        segmentor = build_segmentor(
+            self.spec, stage.model, planned.recipe.size, self.spec.seed
+        )
+        parent = store.artefact(planned.parent) if planned.parent else None
+        head = store.artefact(planned.head_parent) if planned.head_parent else None
+        restore(segmentor, parent, head if stage.uses_head() else None)
+        if stage.uses_head() and segmentor.head is None:
+            segmentor.add_head(seed_of(self.spec.seed, "head"))
+        return segmentor
+
+    def _teacher(self, planned: PlannedStage, artefact: Artefact | None) -> FrozenTeacher | None:
+        if planned.stage.teacher is None:
+            return None
+        size = planned.recipe.size
+        segmentor = build_segmentor(self.spec, "teacher", size, self.spec.teacher_seed)
+        if planned.stage.teacher == "full":
+            assert artefact is not None
+            restore(segmentor, artefact, artefact)
+        return FrozenTeacher(segmentor)
+
+    def _samples(self, planned: PlannedStage) -> Samples:
+        spec, benchmark, stage = self.spec, self.spec.benchmark, planned.stage
+        split = benchmark.proxy if stage.data == "proxy" else benchmark.source.train
+        dataset = open_split(
+            split,
+            benchmark,
+            spec.source.folder,
+            self.shop.place,
+            limit=spec.preset.limits.get(stage.data),  # type: ignore[call-overload]
+            progress=self.shop.display.progress,
+        )
+        return Samples(
+            dataset,
+            batch=planned.recipe.batch,
+            size=planned.recipe.size,
+            augmentation=planned.recipe.augmentation,
+            ignore=benchmark.ignore,
+            seed=seed_of(spec.seed, stage.name, "data"),
+            # labels of the source are read only where the task is learnt
+            labelled=stage.task and stage.data == "source",
+        )
+
+    def _export(self, folder: Path, student: Segmentor) -> None:
+        """Write encoder and head as safetensors: all that is ever exported."""
+        parts: Mapping[str, nn.Module | None] = {"encoder": student.encoder, "head": student.head}
+        for name, part in parts.items():
+            if part is not None:
+                tensors = _plain_tensors(part)
+                self.shop.store.export(
+                    folder, f"{name}.safetensors", lambda path, t=tensors: save_file(t, path)  # type: ignore[misc]
+                )
+
+
+def _plain_tensors(part: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in part.state_dict().items()}
+
+
+def _bytes(module: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def _facts(planned: PlannedStage, outcome: Outcome) -> dict[str, Any]:
+    """What the artefact says of itself; runs that reuse it report these figures."""
+    return {
+        "digest": planned.digest,
+        "parent": planned.parent,
+        "stage": planned.stage.name,
+        "data": planned.stage.data,
+        "model": planned.stage.model,
+        "notes": list(planned.stage.notes),
+        "torch": torch.__version__,
+        **vars(outcome),
+    }

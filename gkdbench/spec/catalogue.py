@@ -1,0 +1,112 @@
+"""The catalogue: benchmarks and models by name, from every installed benchmark package or a user's YAML."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+
+from gkdbench.errors import UsageError
+from gkdbench.spec.benchmark import Benchmark, SettingSpec
+from gkdbench.spec.documents import nearest, parse, read_yaml
+from gkdbench.spec.model import ModelEntry, ModelTable
+
+GROUP = "gkdbench.benchmarks"
+MODELS_FILE = "models.yaml"
+
+
+@dataclass(frozen=True)
+class BenchmarkSource:
+    """A benchmark and the folder its YAML lies in; lists and models are looked up beside it."""
+
+    benchmark: Benchmark
+    folder: Path
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A model entry, its name and the folder its packaged weights lie in."""
+
+    name: str
+    entry: ModelEntry
+    folder: Path
+
+
+@lru_cache
+def folders() -> tuple[Path, ...]:
+    """Return the folders of all installed benchmark packages."""
+    found = []
+    for entry in entry_points(group=GROUP):
+        folder = Path(str(files(entry.value)))
+        if folder not in found:
+            found.append(folder)
+    return tuple(found)
+
+
+def benchmark_files() -> dict[str, Path]:
+    """Return the YAML file of every installed benchmark, by name."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.yaml")):
+            if path.name != MODELS_FILE:
+                found.setdefault(path.stem, path)
+    return found
+
+
+def find_benchmark(name: str) -> BenchmarkSource:
+    """Return an installed benchmark by name, or a user's by the path of its YAML file."""
+    if name.endswith((".yaml", ".yml")):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"--benchmark {name}: no such file")
+    else:
+        known = benchmark_files()
+        if name not in known:
+            raise UsageError(
+                f"unknown benchmark {name!r}{nearest(name, known)} (known: {', '.join(known)}; "
+                "your own: the path of its YAML file)"
+            )
+        path = known[name]
+    return BenchmarkSource(parse(Benchmark, read_yaml(path), str(path)), path.resolve().parent)
+
+
+def models(extra: Path | None = None) -> Iterator[ModelSource]:
+    """Yield every model entry; those beside a user's benchmark (`extra`) come first and win."""
+    searched = [folder for folder in (extra, *folders()) if folder is not None]
+    seen: set[str] = set()
+    for folder in dict.fromkeys(searched):
+        path = folder / MODELS_FILE
+        if not path.is_file():
+            continue
+        for name, entry in parse(ModelTable, read_yaml(path), str(path)).models.items():
+            if name not in seen:
+                seen.add(name)
+                yield ModelSource(name, entry, folder)
+
+
+def find_model(name: str, extra: Path | None = None) -> ModelSource:
+    """Return a model by its name in models.yaml."""
+    known = {source.name: source for source in models(extra)}
+    if name not in known:
+        raise UsageError(f"unknown model {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+    return known[name]
+
+
+def find_setting(benchmark: Benchmark, name: str) -> SettingSpec:
+    """Return a setting of a benchmark."""
+    if name not in benchmark.settings:
+        known = list(benchmark.settings)
+        raise UsageError(
+            f"benchmark {benchmark.name!r} has no setting {name!r}{nearest(name, known)}"
+            f" (known: {', '.join(known)})"
+        )
+    return benchmark.settings[name]
+
+
+def split_pair(pair: str, extra: Path | None = None) -> tuple[ModelSource, ModelSource]:
+    """Return teacher and student of `teacher:student`."""
+    teacher, colon, student = pair.partition(":")
+    if not colon or not teacher or not student:
+        raise UsageError(f"pair {pair!r} is not of the form TEACHER:STUDENT")
+    return find_model(teacher, extra), find_model(student, extra)

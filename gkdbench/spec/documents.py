@@ -1,0 +1,106 @@
+"""Reading YAML and JSON documents strictly: safe loader, no duplicate keys, errors that name file and key."""
+
+import difflib
+import json
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gkdbench.errors import DataError, UsageError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A document section: unknown keys are errors, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """The safe loader, refusing a mapping that names a key twice (YAML would keep the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} appears twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file; a missing or unreadable file is one clear line."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: cannot be read ({reason})") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file."""
+    loader = _UniqueKeys(read_text(path))
+    try:
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise UsageError(f"{where}: {problem}") from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file."""
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from error
+
+
+def parse(model: type[M], content: Any, origin: str) -> M:
+    """Validate a document's content against its model; the error names file, key, value and nearest key."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{origin}: {_first_problem(model, error)}") from error
+
+
+def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
+    first, *others = error.errors()
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(others)} more problems)" if others else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, first["loc"][:-1])
+        return f"key {key!r} is not known{nearest(str(first['loc'][-1]), known)}{more}"
+    if first["type"] == "missing":
+        return f"key {key!r} is missing{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    return f"key {key!r}: {message}{shown}{more}"
+
+
+def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Field names of the section at a location, as far as plain nesting and mappings can be followed."""
+    current: Any = model
+    for part in location:
+        fields = getattr(current, "model_fields", {})
+        if part in fields:
+            current = fields[part].annotation
+        arguments = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
+        if arguments and not hasattr(current, "model_fields"):
+            current = arguments[-1]
+    return list(getattr(current, "model_fields", {}))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return '; did you mean X?' for the closest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

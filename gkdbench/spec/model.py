@@ -1,0 +1,55 @@
+"""Entries of models.yaml: which encoder, where its weights come from, and what they are."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from gkdbench.spec.documents import Strict
+
+
+class Weights(Strict):
+    """Where a model's weights are found and what a load must bring."""
+
+    packaged: str | None = None
+    """File shipped beside models.yaml."""
+    file: str | None = None
+    """File name looked up in the folder that GKDBENCH_WEIGHTS names."""
+    package: str | None = None
+    """`distribution:path`: a file inside an installed Python package."""
+    names: Literal["timm", "efficientnet_pytorch"] = "timm"
+    """Naming scheme of the tensors in the package's file."""
+    sha256: dict[str, str] = {}
+    """Expected digest per file name; a file of another digest is refused."""
+    may_be_unused: list[str] = []
+    """Prefixes of tensors in the file that the encoder has no place for (an ImageNet classifier)."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> "Weights":
+        if not (self.packaged or self.file or self.package):
+            raise ValueError("say where the weights are: packaged, file or package")
+        return self
+
+
+class ModelEntry(Strict):
+    """One encoder: a timm architecture with its weights."""
+
+    description: str
+    role: Literal["foundation", "local"]
+    timm: str
+    """Architecture name in timm."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of timm.create_model."""
+    weights: Weights | None
+    """None: random weights, which the record says."""
+    licence: str
+    patch: int | None = None
+    """Side of a patch in pixels; None for an encoder without patches (a CNN)."""
+    mean: tuple[float, float, float] | None = None
+    """Normalisation of images in [0, 1]; None: what timm states for the architecture."""
+    std: tuple[float, float, float] | None = None
+
+
+class ModelTable(Strict):
+    """The content of a models.yaml file."""
+
+    models: dict[str, ModelEntry] = Field(min_length=1)

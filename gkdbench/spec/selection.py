@@ -1,0 +1,225 @@
+"""From what a user asked for to fully resolved runs: names checked, options typed, recipes overridden.
+
+Pure: no torch, no data read, nothing written. Every complaint names what is wrong and the nearest match.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gkdbench.errors import UsageError
+from gkdbench.spec.benchmark import Benchmark, SettingSpec, Split
+from gkdbench.spec.catalogue import (
+    BenchmarkSource,
+    ModelSource,
+    find_benchmark,
+    find_setting,
+    split_pair,
+)
+from gkdbench.spec.documents import nearest, parse
+from gkdbench.spec.method_source import MethodSource, find_method
+from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
+
+HIDDEN = "held-out"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a user asked for, as given."""
+
+    methods: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ("streets",)
+    seeds: tuple[int, ...] = (0,)
+    pair: str | None = None
+    preset: str | None = None
+    targets: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    """`name=value` for a method option, `recipe.STAGE.FIELD=value` for a recipe field."""
+    teacher_seed: int = 0
+    with_teacher: bool = True
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, fully resolved."""
+
+    source: BenchmarkSource
+    setting: str
+    pair: str
+    teacher: ModelSource
+    student: ModelSource
+    method: MethodSource
+    options: Mapping[str, Any]
+    preset_name: str
+    preset: Preset
+    recipe_overrides: Mapping[str, Any]
+    seed: int
+    teacher_seed: int
+    targets: Mapping[str, Split]
+    teacher_method: str
+    marks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """The benchmark."""
+        return self.source.benchmark
+
+    @property
+    def all_targets(self) -> bool:
+        """Whether exactly the benchmark's own targets are scored."""
+        return set(self.targets) == set(self.benchmark.targets)
+
+
+def resolve(selection: Selection) -> list[RunSpec]:
+    """Return the runs of a selection, shared teachers first, in a stable order."""
+    runs: list[RunSpec] = []
+    for name in selection.benchmarks:
+        source = find_benchmark(name)
+        settings = selection.settings or (source.benchmark.default_setting,)
+        for setting_name, seed in itertools.product(settings, selection.seeds):
+            setting = find_setting(source.benchmark, setting_name)
+            if selection.with_teacher:
+                runs.append(_teacher_run(source, setting_name, setting, selection))
+            for method in selection.methods:
+                runs.append(_run(source, setting_name, setting, selection, method, seed))
+    return list(_without_repeats(runs))
+
+
+def _without_repeats(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:
+    seen = set()
+    for run in runs:
+        key = (run.benchmark.name, run.setting, run.method.name, run.seed, str(run.options))
+        if key not in seen:
+            seen.add(key)
+            yield run
+
+
+def _teacher_run(
+    source: BenchmarkSource, name: str, setting: SettingSpec, selection: Selection
+) -> RunSpec:
+    recipe_only = tuple(o for o in selection.options if o.startswith("recipe."))
+    own = Selection(
+        methods=(setting.teacher_method,),
+        pair=selection.pair,
+        preset=selection.preset,
+        targets=selection.targets,
+        options=recipe_only,
+        teacher_seed=selection.teacher_seed,
+    )
+    return _run(source, name, setting, own, setting.teacher_method, selection.teacher_seed)
+
+
+def _run(
+    source: BenchmarkSource,
+    setting_name: str,
+    setting: SettingSpec,
+    selection: Selection,
+    method_name: str,
+    seed: int,
+) -> RunSpec:
+    benchmark = source.benchmark
+    pair = selection.pair or setting.pairs[0]
+    if pair not in setting.pairs:
+        known = setting.pairs
+        raise UsageError(
+            f"setting {setting_name!r} of benchmark {benchmark.name!r} has no pair {pair!r}"
+            f"{nearest(pair, known)} (known: {', '.join(known)})"
+        )
+    teacher, student = split_pair(pair, source.folder)
+    method = find_method(method_name)
+    method_options, recipe_options = _split_options(selection.options)
+    preset_name = selection.preset or benchmark.default_preset
+    preset, overrides = _preset(benchmark, preset_name, recipe_options)
+    targets = _targets(benchmark, selection.targets)
+    marks = []
+    if overrides:
+        marks.append("custom recipe")
+    if set(targets) != set(benchmark.targets):
+        marks.append("other targets")
+    return RunSpec(
+        source=source,
+        setting=setting_name,
+        pair=pair,
+        teacher=teacher,
+        student=student,
+        method=method,
+        options=method.parse_options(method_options, "-o"),
+        preset_name=preset_name,
+        preset=preset,
+        recipe_overrides=overrides,
+        seed=seed,
+        teacher_seed=selection.teacher_seed,
+        targets=targets,
+        teacher_method=setting.teacher_method,
+        marks=tuple(marks),
+        notes=tuple(setting.notes),
+    )
+
+
+def _split_options(options: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Sort `-o` texts into method options and recipe fields."""
+    method: dict[str, str] = {}
+    recipe: dict[str, str] = {}
+    for text in options:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-o {text}: options are written NAME=VALUE")
+        kind, key = (recipe, name.removeprefix("recipe.")) if name.startswith("recipe.") else (method, name)
+        if key in kind:
+            raise UsageError(f"-o {text}: option {name!r} is given twice")
+        kind[key] = value
+    return method, recipe
+
+
+def _preset(
+    benchmark: Benchmark, name: str, overrides: Mapping[str, str]
+) -> tuple[Preset, dict[str, Any]]:
+    if name not in benchmark.presets:
+        known = list(benchmark.presets)
+        raise UsageError(
+            f"benchmark {benchmark.name!r} has no preset {name!r}{nearest(name, known)}"
+            f" (known: {', '.join(known)})"
+        )
+    preset = benchmark.presets[name]  # type: ignore[index]
+    content = preset.model_dump(mode="json")
+    changed: dict[str, Any] = {}
+    for key, text in overrides.items():
+        stage, _, field_name = key.partition(".")
+        if stage not in STAGE_NAMES:
+            raise UsageError(
+                f"-o recipe.{key}: no stage {stage!r}{nearest(stage, STAGE_NAMES)}"
+                f" (recipe.STAGE.FIELD; stages: {', '.join(STAGE_NAMES)})"
+            )
+        fields = [f for f in StageRecipe.model_fields if f not in ("augmentation", "size", "betas")]
+        if field_name not in fields:
+            raise UsageError(
+                f"-o recipe.{key}: a recipe has no field {field_name!r}{nearest(field_name, fields)}"
+                f" (fields: {', '.join(fields)})"
+            )
+        value: Any = None if text.lower() == "none" else text
+        if content[stage][field_name] != value:
+            content[stage][field_name] = value
+            changed[key] = value
+    return parse(Preset, content, f"-o recipe (preset {name!r})"), changed
+
+
+def _targets(benchmark: Benchmark, names: tuple[str, ...]) -> dict[str, Split]:
+    """Return the splits to score: the benchmark's own, or those named (`held-out`: the hidden ones)."""
+    if not names:
+        return dict(benchmark.targets)
+    available = {**benchmark.targets, **benchmark.hidden_targets}
+    chosen: dict[str, Split] = {}
+    for name in names:
+        if name == HIDDEN and benchmark.hidden_targets:
+            chosen.update(benchmark.hidden_targets)
+        elif name in available:
+            chosen[name] = available[name]
+        else:
+            raise UsageError(
+                f"benchmark {benchmark.name!r} has no target {name!r}{nearest(name, available)}"
+                f" (known: {', '.join(available)})"
+            )
+    return chosen

@@ -1,0 +1,1 @@
+"""Built-in methods, one per file; they import gkdbench.api and one another only."""
