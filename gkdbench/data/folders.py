@@ -102,7 +102,7 @@ class FolderDataset:
                 f"{path}: label of {ids.shape[1]}x{ids.shape[0]} pixels for an image of "
                 f"{width}x{height} ({self.images[index]})"
             )
-        mapped = self.lookup[ids] if ids.size and 0 <= ids.min() and ids.max() < 65536 else None
+        mapped = self.lookup[ids] if ids.size and ids.min() >= 0 and ids.max() < 65536 else None
         if mapped is None or (mapped < 0).any():
             bad = ids[(ids < 0) | (ids > 65535)] if mapped is None else ids[mapped < 0]
             raise DataError(

@@ -4,8 +4,8 @@ from typing import Any
 
 from gkdbench.data.dataset import DataPlace, split_digest
 from gkdbench.spec.benchmark import Split
-from gkdbench.spec.digest import digest, file_sha256
 from gkdbench.spec.catalogue import ModelSource
+from gkdbench.spec.digest import digest, file_sha256
 from gkdbench.spec.method_source import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION

@@ -4,7 +4,6 @@ import dataclasses
 import shlex
 import sys
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +17,8 @@ from gkdbench.metrics.confusion import score
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run import environment
 from gkdbench.run.digests import DataDigests, run_digest, run_id
-from gkdbench.run.image_counts import write_image_counts
 from gkdbench.run.finished import Finished, finished_run
+from gkdbench.run.image_counts import write_image_counts
 from gkdbench.run.plan import RunPlan, plan_run
 from gkdbench.run.record import (
     Protocol,
@@ -38,13 +37,13 @@ from gkdbench.spec.selection import RunSpec
 UNFINISHED = "not finished: the process ended before its last target"
 
 
-def run(spec: RunSpec, shop: Workshop, *, fresh: bool = False) -> Finished:
+def run(spec: RunSpec, shop: Workshop) -> Finished:
     """Train and judge one run; its record is written whatever happens.
 
     Raises Interrupted on a signal, GkdbenchError where the run fails; both leave a record that says so.
     """
     data = DataDigests(spec, shop.place)
-    if not fresh:
+    if not shop.fresh:
         found = finished_run(spec, shop.store, data)
         if found is not None:
             return found
@@ -65,7 +64,7 @@ def run(spec: RunSpec, shop: Workshop, *, fresh: bool = False) -> Finished:
     except Exception as error:
         record.status, record.reason = "failed", f"{type(error).__name__}: {error}"
         _close(record, shop)
-        raise
+        raise GkdbenchError(record.reason) from error
     _close(record, shop)
     return Finished(record, cached=False)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -52,6 +52,9 @@ class Workshop:
     display: Display
     workers: int = 0
     checkpoint_s: float = 60.0
+    fresh: bool = False
+    """Train stages again although the store has them; each once per command."""
+    trained: set[str] = field(default_factory=set)
 
 
 def build_segmentor(spec: RunSpec, model: str, size: tuple[int, int], seed: int) -> Segmentor:
@@ -85,16 +88,20 @@ class StageRunner:
         """Return a stage's artefact and whether it was there already."""
         shop = self.shop
         title = f"{self.spec.method.name}: stage {planned.stage.name}"
-        found = shop.store.artefact(planned.digest)
+        anew = shop.fresh and planned.digest not in shop.trained
+        found = None if anew else shop.store.artefact(planned.digest)
         if found is None:
             with ExitStack() as held:
                 if shop.fabric.is_global_zero:
                     held.enter_context(shop.store.locked(planned.digest, shop.display.say))
                 shop.fabric.barrier()
-                found = shop.store.artefact(planned.digest)  # another run may have finished it
+                # another run may have finished it meanwhile
+                found = None if anew else shop.store.artefact(planned.digest)
                 if found is None:
                     shop.display.begin(title)
-                    return self._train(planned, teacher), False
+                    trained = self._train(planned, teacher)
+                    shop.trained.add(planned.digest)
+                    return trained, False
         shop.display.say(f"{title}: cached ({planned.digest[:8]})")
         return found, True
 

@@ -100,7 +100,7 @@ class Store:
         (working / "checkpoint.pt").unlink(missing_ok=True)
         write_json(working / "artefact.json", facts)
         with clear_errors(final):
-            if final.exists():  # left by a crash between two renames of an older version
+            if final.exists():  # trained again on request: the new one takes its place
                 shutil.rmtree(final)
             os.replace(working, final)
         return Artefact(final, facts)

@@ -6,10 +6,10 @@ Pure: no torch, no data read, nothing written. Every complaint names what is wro
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.benchmark import Benchmark, SettingSpec, Split
+from gkdbench.spec.benchmark import Benchmark, Decoder, SettingSpec, Split
 from gkdbench.spec.catalogue import (
     BenchmarkSource,
     ModelSource,
@@ -20,6 +20,9 @@ from gkdbench.spec.catalogue import (
 from gkdbench.spec.documents import nearest, parse
 from gkdbench.spec.method_source import MethodSource, find_method
 from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
+
+if TYPE_CHECKING:
+    from gkdbench.run.record import RunSpecRecord
 
 HIDDEN = "held-out"
 
@@ -33,6 +36,8 @@ class Selection:
     benchmarks: tuple[str, ...] = ("streets",)
     seeds: tuple[int, ...] = (0,)
     pair: str | None = None
+    decoder: str | None = None
+    """Another decoder than the benchmark's, at the same width and depths read."""
     preset: str | None = None
     targets: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -77,7 +82,7 @@ def resolve(selection: Selection) -> list[RunSpec]:
     """Return the runs of a selection, shared teachers first, in a stable order."""
     runs: list[RunSpec] = []
     for name in selection.benchmarks:
-        source = find_benchmark(name)
+        source = _with_decoder(find_benchmark(name), selection.decoder)
         settings = selection.settings or (source.benchmark.default_setting,)
         for setting_name, seed in itertools.product(settings, selection.seeds):
             setting = find_setting(source.benchmark, setting_name)
@@ -86,6 +91,38 @@ def resolve(selection: Selection) -> list[RunSpec]:
             for method in selection.methods:
                 runs.append(_run(source, setting_name, setting, selection, method, seed))
     return list(_without_repeats(runs))
+
+
+def _with_decoder(source: BenchmarkSource, decoder: str | None) -> BenchmarkSource:
+    if decoder is None or decoder == source.benchmark.decoder.name:
+        return source
+    known = get_args(Decoder.model_fields["name"].annotation)
+    if decoder not in known:
+        raise UsageError(
+            f"unknown decoder {decoder!r}{nearest(decoder, known)} (known: {', '.join(known)})"
+        )
+    other = source.benchmark.decoder.model_copy(update={"name": decoder})
+    return BenchmarkSource(source.benchmark.model_copy(update={"decoder": other}), source.folder)
+
+
+def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selection:
+    """Return the selection that repeats a recorded run."""
+    by_path = record.method_source.endswith(".py")
+    options = [f"{name}={value}" for name, value in record.options.items()]
+    options += [f"recipe.{name}={value}" for name, value in record.recipe_overrides.items()]
+    return Selection(
+        methods=(f"{record.method_source}:{record.method}" if by_path else record.method,),
+        settings=(record.setting,),
+        benchmarks=(benchmark or record.benchmark,),
+        seeds=(record.seed,),
+        pair=record.pair,
+        decoder=str(record.decoder["name"]),
+        preset=record.preset,
+        targets=tuple(record.targets),
+        options=tuple(options),
+        teacher_seed=record.teacher_seed,
+        with_teacher=False,
+    )
 
 
 def _without_repeats(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:

@@ -1,0 +1,175 @@
+"""`gkdbench run`: train and judge a selection of runs; repeat it to fill the gaps."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gkdbench.cli.console import command, print_json, print_table, say
+from gkdbench.errors import GkdbenchError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from gkdbench.data.dataset import DataPlace
+    from gkdbench.run.finished import Finished
+    from gkdbench.run.store import Store
+    from gkdbench.spec.selection import RunSpec, Selection
+
+
+@command
+def run(
+    method: Annotated[
+        str, typer.Option(help="Methods by name or PATH.py:NAME, separated by commas.")
+    ] = "",
+    setting: Annotated[str, typer.Option(help="Settings, such as f2l or f2f.")] = "",
+    benchmark: Annotated[str, typer.Option(help="Benchmarks by name or path of a YAML.")] = "streets",
+    pair: Annotated[str, typer.Option(help="TEACHER:STUDENT; default: the setting's first.")] = "",
+    decoder: Annotated[str, typer.Option(help="Another decoder than the benchmark's.")] = "",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Such as 0, 0-2 or 0,3.")] = "0",
+    teacher_seed: Annotated[int, typer.Option(help="Seed of the shared teacher.")] = 0,
+    no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Do not report the teacher.")] = False,
+    preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "",
+    targets: Annotated[str, typer.Option(help="Only these targets; held-out: the hidden ones.")] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("-o", "--option", help="NAME=VALUE of a method, or recipe.STAGE.FIELD=VALUE."),
+    ] = None,
+    repeat: Annotated[str, typer.Option("--from", help="Repeat a run: its record.json or run id.")] = "",
+    results: Annotated[Path, typer.Option(help="Results directory.")] = Path("results"),
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="GKDBENCH_DATA", help="Folder of downloaded data.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ignore finished runs and stages.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[int, typer.Option(help="Number of devices.", min=1)] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads per process; 0: choose.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Data loading processes.", min=0)] = 0,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not rebuild the report.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the records as one JSON list.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Train and judge methods; finished work is reused, so repeating a command continues it."""
+    from gkdbench.data.dataset import DataPlace
+    from gkdbench.run.store import Store
+    from gkdbench.spec.selection import Selection, resolve
+
+    if repeat:
+        selection = _repeated(repeat, results)
+    elif method:
+        selection = Selection(
+            methods=_names(method),
+            settings=_names(setting),
+            benchmarks=_names(benchmark),
+            seeds=parse_seeds(seeds),
+            pair=pair or None,
+            decoder=decoder or None,
+            preset=preset or None,
+            targets=_names(targets),
+            options=tuple(option or ()),
+            teacher_seed=teacher_seed,
+            with_teacher=not no_teacher,
+        )
+    else:
+        raise UsageError("say what to run: --method NAME (gkdbench list methods), or --from RECORD")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {device}: must be auto, cpu or cuda")
+    specs = resolve(selection)
+    store, place = Store(results), DataPlace(data_root)
+    store.prepare()
+    hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}
+    finished, failures = _run_all(specs, store, place, fresh, hardware)
+    _conclude(finished, failures, results, not no_report, as_json)
+    if failures:
+        raise typer.Exit(max(failures, key=lambda e: e.exit_code).exit_code)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds of a text such as `0`, `0-2` or `0,3,5-7`, in order and once each."""
+    seeds: list[int] = []
+    for part in _names(text):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise UsageError(f"--seeds {text}: {part!r} is neither a number nor a range like 0-2")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    if not seeds:
+        raise UsageError(f"--seeds {text!r}: names no seed")
+    return tuple(dict.fromkeys(seeds))
+
+
+def _repeated(name: str, results: Path) -> "Selection":
+    from gkdbench.run.record import read_record
+    from gkdbench.spec.selection import selection_of
+
+    path = Path(name) if name.endswith(".json") else results / "runs" / name / "record.json"
+    return selection_of(read_record(path).spec)
+
+
+def _run_all(
+    specs: "list[RunSpec]", store: "Store", place: "DataPlace", fresh: bool, hardware: dict[str, Any]
+) -> "tuple[list[Finished], list[GkdbenchError]]":
+    """Answer finished runs at once; import torch only if something is left to do."""
+    from gkdbench.run.digests import DataDigests
+    from gkdbench.run.finished import finished_run
+
+    finished: list[Finished] = []
+    failures: list[GkdbenchError] = []
+    work: list[RunSpec] = []
+    for spec in specs:
+        found = None if fresh else finished_run(spec, store, DataDigests(spec, place))
+        if found is None:
+            work.append(spec)
+        else:
+            say(f"{found.record.run_id}: cached")
+            finished.append(found)
+    if not work:
+        return finished, failures
+    os.environ.setdefault("OMP_NUM_THREADS", str(hardware["threads"] or 1))
+    from gkdbench.cli.workshop import open_workshop
+
+    with open_workshop(store, place, hardware, fresh=fresh) as shop:
+        from gkdbench.run.runner import run as execute
+
+        for spec in work:
+            try:
+                result = execute(spec, shop)
+            except Interrupted:
+                raise
+            except GkdbenchError as error:
+                # a broken run must not take the others of a matrix with it
+                if len(work) == 1:
+                    raise
+                say(f"gkdbench: {spec.method.name} ({spec.setting}, seed {spec.seed}): {error}")
+                failures.append(error)
+                continue
+            finished.append(result)
+            reason = f": {result.record.reason}" if result.record.reason else ""
+            say(f"{result.record.run_id}: {result.record.status}{reason}")
+    return finished, failures
+
+
+def _conclude(
+    finished: "list[Finished]",
+    failures: list[GkdbenchError],
+    results: Path,
+    with_report: bool,
+    as_json: bool,
+) -> None:
+    from gkdbench.report.build import build_report, terminal_table
+
+    if not finished:
+        return
+    records = [one.record for one in finished]
+    if as_json:
+        print_json([record.model_dump(mode="json", by_alias=True) for record in records])
+    else:
+        print_table(terminal_table(records))
+    if with_report:
+        built = build_report(results, results / "report")
+        page = next((path for path in built.files if path.suffix == ".html"), None)
+        table = next((path for path in built.files if path.suffix == ".md"), None)
+        say(f"table: {table}")
+        say(f"page:  {page}")

@@ -1,0 +1,56 @@
+"""Opening the workshop of a command: devices, threads, signals, progress. Imports torch."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from gkdbench.cli.display import choose_display
+from gkdbench.data.dataset import DataPlace
+from gkdbench.engine.interruption import stop_on_signals
+from gkdbench.errors import UsageError
+from gkdbench.run.stages import Workshop
+from gkdbench.run.store import Store
+
+
+@contextmanager
+def open_workshop(
+    store: Store, place: DataPlace, hardware: dict[str, Any], *, fresh: bool = False
+) -> Iterator[Workshop]:
+    """Yield the workshop for a command's runs."""
+    device, devices = hardware["device"], hardware["devices"]
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu")
+    torch.set_num_threads(hardware["threads"] or int(os.environ.get("OMP_NUM_THREADS", "1")))
+    fabric = make_fabric(device, devices)
+    with stop_on_signals() as stop:
+        yield Workshop(
+            store=store,
+            place=place,
+            fabric=fabric,
+            stop=stop,
+            display=choose_display(),
+            workers=hardware["workers"],
+            fresh=fresh,
+        )
+
+
+def make_fabric(device: str, devices: int) -> Fabric:
+    """Return a launched Fabric on the device asked for (auto: CUDA where there is one)."""
+    accelerator = "cuda" if device == "auto" and torch.cuda.is_available() else device
+    accelerator = "cpu" if accelerator == "auto" else accelerator
+    strategy: Any = "auto"
+    if devices > 1:
+        # A method may leave parameters of the student unused (no mask, no head): DDP must look for them.
+        strategy = DDPStrategy(
+            find_unused_parameters=True,
+            broadcast_buffers=False,
+            process_group_backend="nccl" if accelerator == "cuda" else "gloo",
+        )
+    fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
+    fabric.launch()
+    return fabric

@@ -1,0 +1,318 @@
+"""From records to comparisons: which runs share a table, which a mean, and what must be said."""
+
+import hashlib
+import json
+import re
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gkdbench.report.records import budget_key, facts, is_teacher, one_line, plain, shown_options
+from gkdbench.run.record import Record, SplitResult
+
+MEAN_RULES = {
+    "skip_absent": "a class absent from ground truth and prediction is skipped, one only predicted scores 0",
+    "present_in_truth": "only classes present in the ground truth enter the mean",
+}
+IN_DOMAIN = "in-domain"
+
+
+@dataclass(frozen=True)
+class Stat:
+    """One figure over the seeds of a row, unrounded."""
+
+    mean: float
+    sd: float | None
+    """Sample standard deviation over seeds (n - 1); None for a single seed."""
+    values: tuple[float, ...]
+
+    @property
+    def n(self) -> int:
+        """Return the number of seeds."""
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """The runs that share one mean; with a status other than done, runs without figures."""
+
+    label: str
+    records: tuple[Record, ...]
+    teacher: bool = False
+    comparable: bool = True
+    """May be ranked against the table's other comparable rows."""
+    footnotes: tuple[str, ...] = ()
+    status: str = "done"
+    reason: str = ""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds in order."""
+        return tuple(sorted(record.spec.seed for record in self.records))
+
+    def stat(self, pick: Callable[[Record], float | None]) -> Stat | None:
+        """Average a figure over the seeds that have it."""
+        found = (pick(record) for record in sorted(self.records, key=lambda r: r.spec.seed))
+        values = tuple(value for value in found if value is not None and value == value)
+        if self.status != "done" or not values:
+            return None
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        return Stat(statistics.fmean(values), spread, values)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs that answer the same question: one table."""
+
+    slug: str
+    title: str
+    subtitle: str
+    metric: str
+    mean_rule: str
+    classes: tuple[str, ...]
+    targets: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Targets that a second OOD mean leaves out."""
+    rows: tuple[MethodRow, ...]
+    notes: tuple[str, ...]
+    """What the reader must know about the table as a whole."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Return the in-domain split and the targets."""
+        return (IN_DOMAIN, *self.targets)
+
+
+def split_of(record: Record, split: str) -> SplitResult | None:
+    """Return a split's result: the in-domain validation set or a target."""
+    return record.in_domain if split == IN_DOMAIN else record.targets.get(split)
+
+
+def compare(
+    records: Iterable[Record], defaults: Mapping[str, Mapping[str, Any]] | None = None
+) -> tuple[Comparison, ...]:
+    """Group records into comparable tables; labels omit options that equal `defaults`."""
+    groups: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[_table_key(record)].append(record)
+    slugs = Counter(_slug(group[0]) for group in groups.values())
+    made = []
+    for key, group in groups.items():
+        slug = _slug(group[0])
+        if slugs[slug] > 1:
+            slug += "-" + hashlib.sha256(key.encode()).hexdigest()[:6]
+        made.append(_comparison(slug, group, defaults or {}))
+    return tuple(sorted(made, key=lambda comparison: comparison.slug))
+
+
+def _table_key(record: Record) -> str:
+    spec = record.spec
+    return _canonical(
+        [
+            *(spec.benchmark, spec.benchmark_version, spec.setting, spec.pair, spec.preset),
+            *(spec.decoder, sorted(spec.targets)),
+            # Equal for one version of a benchmark; if not, its figures are not comparable.
+            *(record.metric, record.mean_rule, record.classes),
+        ]
+    )
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _slug(record: Record) -> str:
+    """Return a file name: records are foreign text, so everything but letters and digits goes."""
+    spec = record.spec
+    name = f"{spec.benchmark}-v{spec.benchmark_version}-{spec.setting}-{spec.pair}-{spec.preset}"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:120]
+
+
+def _comparison(
+    slug: str, records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]
+) -> Comparison:
+    first = records[0]
+    spec = first.spec
+    done = [r for r in records if r.status == "done" and r.summary is not None]
+    rows = [*_done_rows(done, defaults), *_status_rows(records, defaults)]
+    left_out = {name for r in done if r.summary for name in r.summary.ood_without}
+    parts = {key: plain(value) for key, value in sorted(spec.decoder.items())}
+    name = parts.pop("name", "unnamed")
+    decoder = f"{name} ({', '.join(f'{key} {value}' for key, value in parts.items())})"
+    return Comparison(
+        slug=slug,
+        title=f"{spec.benchmark} v{spec.benchmark_version}, {spec.setting.upper()}, {spec.pair}",
+        subtitle=f"Teacher {spec.teacher}, student {spec.student}, preset {spec.preset}, decoder {decoder}.",
+        metric=first.metric,
+        mean_rule=first.mean_rule,
+        classes=tuple(first.classes),
+        targets=tuple(spec.targets),
+        left_out=tuple(sorted(left_out)),
+        rows=tuple(sorted(rows, key=_order)),
+        notes=tuple(_table_notes(done, rows)),
+    )
+
+
+def _order(row: MethodRow) -> tuple[bool, bool, float, str]:
+    """Teacher first, then by OOD mean, lowest first; rows without figures last."""
+    ood = row.stat(lambda r: r.summary.ood if r.summary else None)
+    return (row.status != "done", not row.teacher, ood.mean if ood else -1.0, row.label)
+
+
+def _identity(record: Record) -> str:
+    """What makes two runs one row but for the seed; the teacher's own seed is its run's."""
+    spec = record.spec
+    seed = None if is_teacher(record) else spec.teacher_seed
+    return _canonical([spec.method, spec.options, spec.teacher, spec.student, spec.code, seed])
+
+
+def _protocol(record: Record) -> str:
+    splits = {IN_DOMAIN: record.in_domain, **record.targets}
+    return _canonical({k: v.protocol.model_dump() for k, v in splits.items() if v is not None})
+
+
+def _majority(values: Iterable[str]) -> str | None:
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value)) if counts else None
+
+
+def _reference(records: Sequence[Record]) -> dict[str, str | None]:
+    """Return each recipe section's usual content: a run may record only the stages it has."""
+    sections = {key for record in records for key in record.spec.recipe}
+    return {
+        key: _majority(_canonical(r.spec.recipe[key]) for r in records if key in r.spec.recipe)
+        for key in sections
+    }
+
+
+def _done_rows(done: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> list[MethodRow]:
+    unmarked = [r for r in done if not r.marks] or list(done)
+    recipe, protocol = _reference(unmarked), _majority(_protocol(r) for r in unmarked)
+    by_identity: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in done:
+        by_identity[_identity(record)].append(record)
+    rows = []
+    for same in by_identity.values():
+        budget = _majority(str(budget_key(r)) for r in same if not r.marks)
+        shares: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+        for record in same:
+            shares[tuple(_oddities(record, recipe, protocol, budget))].append(record)
+        for oddities, runs in shares.items():
+            counted, superseded = _one_per_seed(runs)
+            notes = [*oddities, *_siblings(counted[0], done), *superseded]
+            rows.append(
+                MethodRow(
+                    label=_label(counted[0], defaults),
+                    records=tuple(counted),
+                    teacher=is_teacher(counted[0]),
+                    comparable=not oddities,
+                    footnotes=tuple(notes),
+                )
+            )
+    return rows
+
+
+def _label(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> str:
+    options = shown_options(record, defaults)
+    return f"{record.spec.method} ({options})" if options else record.spec.method
+
+
+def _oddities(
+    record: Record, recipe: Mapping[str, str | None], protocol: str | None, budget: str | None
+) -> list[str]:
+    """Say why a run may not share a mean or a ranking with the table's others; empty: it may."""
+    found = []
+    if record.marks:
+        overrides = ", ".join(f"{k}={plain(v)}" for k, v in sorted(record.spec.recipe_overrides.items()))
+        found.append("; ".join(sorted(record.marks)) + (f" ({overrides})" if overrides else ""))
+    changed = [k for k, v in sorted(record.spec.recipe.items()) if _canonical(v) != recipe.get(k)]
+    if changed and not record.spec.recipe_overrides:
+        found.append(f"another recipe than the other rows ({', '.join(changed)})")
+    if protocol is not None and _protocol(record) != protocol:
+        found.append("judged by another protocol (sizes, window or test-time augmentation)")
+    if budget is not None and str(budget_key(record)) != budget and not record.marks:
+        seen = ", ".join(f"{name} {value:,.0f}" for name, value in budget_key(record))
+        found.append(f"another budget than this method's other runs ({seen or 'not recorded'})")
+    return [f"{text}: kept out of means and ranking of the other rows." for text in found]
+
+
+def _siblings(record: Record, done: Sequence[Record]) -> list[str]:
+    """Say what tells rows of the same name apart."""
+    spec = record.spec
+    same = [r.spec for r in done if (r.spec.method, r.spec.options) == (spec.method, spec.options)]
+    notes = []
+    if len({other.code for other in same}) > 1:
+        notes.append(
+            f"code {spec.code[:8]} ({spec.method_source}): another version of a method is another row."
+        )
+    if len({other.teacher_seed for other in same}) > 1 and not is_teacher(record):
+        notes.append(f"teacher of seed {spec.teacher_seed}.")
+    return notes
+
+
+def _one_per_seed(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Keep the latest run of each seed: one counted twice would pass for two."""
+    latest: dict[int, Record] = {}
+    notes = []
+    for record in sorted(records, key=lambda r: (r.started, r.run_id)):
+        older = latest.get(record.spec.seed)
+        if older is not None:
+            notes.append(
+                f"seed {record.spec.seed} was run more than once; {record.run_id} counts, "
+                f"{older.run_id} does not."
+            )
+        latest[record.spec.seed] = record
+    return [latest[seed] for seed in sorted(latest)], notes
+
+
+def _status_rows(records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> list[MethodRow]:
+    """Return a row per method and reason for the runs that have no figures."""
+    groups: defaultdict[tuple[str, str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.status != "done":
+            reason = one_line(record.reason or "")
+            groups[_label(record, defaults), record.status, reason].append(record)
+        elif record.summary is None:
+            groups[_label(record, defaults), "failed", "the record has no scores"].append(record)
+    return [
+        MethodRow(label, tuple(runs), is_teacher(runs[0]), False, (), status, reason)
+        for (label, status, reason), runs in groups.items()
+    ]
+
+
+def _table_notes(done: Sequence[Record], rows: Sequence[MethodRow]) -> list[str]:
+    notes = []
+    environments: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in done:
+        flat = facts(record.environment)
+        names = [k for k in sorted(flat) if k.split(".")[-1] in ("torch", "device", "gpu")]
+        known = [f"{name.split('.')[-1]} {flat[name]}" for name in names]
+        stated = ", ".join([*known, f"gkdbench {record.version}"])
+        environments[stated].append(record)
+    if len(environments) > 1:
+        parts = [f"{name} ({_runs(runs)})" for name, runs in sorted(environments.items())]
+        notes.append("Runs of this table come from different environments: " + " and ".join(parts) + ".")
+    passes = {}
+    for row in rows:
+        if row.comparable and not row.teacher and row.status == "done":
+            totals = dict(budget_key(row.records[0]))
+            passes[row.label] = sum(v for k, v in totals.items() if k.endswith(".images"))
+    if len(set(passes.values())) > 1:
+        low, high = min(passes, key=lambda k: passes[k]), max(passes, key=lambda k: passes[k])
+        notes.append(
+            f"Budgets differ between methods: from {passes[low]:,.0f} training images ({low}) "
+            f"to {passes[high]:,.0f} ({high}); see the cost table."
+        )
+    return notes
+
+
+def _runs(records: Sequence[Record]) -> str:
+    """Return `method seed 0, 1; ...`."""
+    seeds: defaultdict[str, list[int]] = defaultdict(list)
+    for record in records:
+        seeds[record.spec.method].append(record.spec.seed)
+    return "; ".join(
+        f"{method} seed {', '.join(map(str, sorted(found)))}" for method, found in sorted(seeds.items())
+    )

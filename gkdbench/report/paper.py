@@ -1,0 +1,172 @@
+"""The published numbers: read from packaged CSV files, pivoted, each value as it was printed."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from gkdbench.errors import DataError
+from gkdbench.report.layout import Cell, Column, Row, Table
+
+SOURCE = "GKD, CVPR 2026, arXiv 2603.02554"
+BLANK = Cell("", precise="")
+MISSING = Cell("–", precise="")
+
+# File (without .csv), title; in the order of the paper, then what others say about it.
+FILES = {
+    "table1": "Paper, Table 1: F2L, DeiT students",
+    "table6": "Paper, Table 6: beside methods of domain-generalised segmentation",
+    "table7": "Paper, Table 7: decoders",
+    "table8": "Paper, Table 8: F2L, DINO students",
+    "table9": "Paper, Table 9: EndoVis18",
+    "table10": "Paper, Table 10: detection under corruptions",
+    "fig2_radar": "Paper, Figure 2: radar chart",
+    "review_note": "A review note on the paper",
+    "third_party": "A third party's re-evaluation, not by the paper's authors",
+}
+# Where the numbers of a file come from, if not from the paper's own tables and figures.
+SECOND_HAND = {
+    "review_note": "Source: a review note and the abstract; these rows are not in the paper's tables.",
+    "third_party": "Source: measured by a third party (AutoSOTA), not by the paper's authors.",
+}
+_KEY = (
+    "setting",
+    "role",
+    "teacher",
+    "teacher_arch",
+    "student_init",
+    "arch",
+    "decoder",
+    "params_m",
+    "metric",
+)
+_TITLES = {
+    "teacher_arch": "teacher size",
+    "student_init": "student from",
+    "arch": "size",
+    "params_m": "parameters, M",
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """One printed number, every field as in the CSV."""
+
+    table: str
+    method: str
+    source: str
+    target: str
+    value: str
+    approximate: bool
+    key: tuple[str, ...]
+    """The fields that, with the method, make a row."""
+
+
+def published_files() -> dict[str, str]:
+    """Return the packaged CSV files: name without suffix, content."""
+    try:
+        folder: Traversable = resources.files("gkdbench_results").joinpath("paper")
+        found = [item for item in folder.iterdir() if item.name.endswith(".csv")]
+        order = {name: index for index, name in enumerate(FILES)}
+        found.sort(key=lambda item: (order.get(item.name[:-4], len(order)), item.name))
+        return {item.name[:-4]: item.read_text(encoding="utf-8") for item in found}
+    except (ModuleNotFoundError, OSError) as error:
+        raise DataError(
+            f"the published numbers (package gkdbench_results) cannot be read: {error}; reinstall gkdbench"
+        ) from error
+
+
+def read_published(content: str, origin: str) -> list[Published]:
+    """Read one file of printed numbers."""
+    lines = csv.DictReader(io.StringIO(content, newline=""))
+    try:
+        return [
+            Published(
+                table=line["table"],
+                method=line["method"],
+                source=line["source"],
+                target=line["target"],
+                value=line["value"],
+                approximate=line["approximate"] == "True",
+                key=tuple(line[name] for name in _KEY),
+            )
+            for line in lines
+        ]
+    except KeyError as error:
+        raise DataError(f"{origin}.csv: column {error} is missing; reinstall gkdbench") from error
+
+
+def paper_tables() -> tuple[Table, ...]:
+    """Return every published table, pivoted: rows are systems, columns are source -> target."""
+    tables = []
+    for name, content in published_files().items():
+        numbers = read_published(content, name)
+        parts = list(dict.fromkeys(number.table for number in numbers))
+        for part in parts:
+            title = FILES.get(name, name)
+            slug = f"paper-{name.replace('_', '-')}"
+            if len(parts) > 1:
+                title = f"{title}: {part.removeprefix('review-note ')}"
+                slug += "-" + "-".join(part.split())
+            chosen = [number for number in numbers if number.table == part]
+            tables.append(_pivot(slug, title, name, chosen))
+    return tuple(tables)
+
+
+def _pivot(slug: str, title: str, file: str, numbers: Sequence[Published]) -> Table:
+    # What is the same in every row goes to the caption, what nobody states nowhere.
+    varying = [i for i in range(len(_KEY)) if len({n.key[i] for n in numbers}) > 1]
+    constant = [
+        f"{_TITLES.get(_KEY[i], _KEY[i])} {numbers[0].key[i]}"
+        for i in range(len(_KEY))
+        if i not in varying and numbers[0].key[i]
+    ]
+    columns = list(dict.fromkeys((n.source, n.target) for n in numbers))
+    rows: dict[tuple[str, ...], dict[tuple[str, str], Published]] = {}
+    for number in numbers:
+        row = rows.setdefault((number.method, *number.key), {})
+        if (number.source, number.target) in row:
+            raise DataError(f"{slug}: {number.method} has two values for {number.target}")
+        row[number.source, number.target] = number
+    approximate = any(number.approximate for number in numbers)
+    return Table(
+        slug=slug,
+        title=title,
+        caption="Printed values, not measured here."
+        + (f" All rows: {'; '.join(constant)}." if constant else ""),
+        columns=(
+            Column("method", False),
+            *(Column(_TITLES.get(_KEY[i], _KEY[i]), _KEY[i] == "params_m") for i in varying),
+            *(Column(f"{source} → {target}") for source, target in columns),
+        ),
+        rows=tuple(
+            Row(
+                head=key[0],
+                cells=(
+                    *(_fact(_KEY[i], key[1 + i]) for i in varying),
+                    *(_value(values.get(column)) for column in columns),
+                ),
+                kind="teacher" if key[1 + _KEY.index("role")] == "teacher" else "plain",
+            )
+            for key, values in rows.items()
+        ),
+        rules=(
+            SECOND_HAND.get(file, f"Source: {SOURCE}.") + f" File: results/paper/{file}.csv.",
+            *(["~: approximate, read off a figure or stated with a tilde."] if approximate else []),
+        ),
+    )
+
+
+def _fact(name: str, value: str) -> Cell:
+    if not value:
+        return BLANK
+    return Cell(value, number=float(value) if name == "params_m" else None)
+
+
+def _value(number: Published | None) -> Cell:
+    if number is None:
+        return MISSING
+    text = f"~{number.value}" if number.approximate else number.value
+    return Cell(text, number=float(number.value))

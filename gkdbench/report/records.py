@@ -1,0 +1,116 @@
+"""Collecting records, the user's and committed ones; what cannot be read is listed, not fatal."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gkdbench.errors import GkdbenchError
+from gkdbench.run.record import Record, find_records, read_record
+from gkdbench.spec.method_source import find_method, installed
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The records that could be read, each run once, and one line for each that could not."""
+
+    records: tuple[Record, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def load_records(results: Path, published: Path | None = None) -> Loaded:
+    """Read every record below a results directory, and below a folder of committed records.
+
+    A run found twice counts once: the user's own, in runs/, wins over a committed one.
+    """
+    own: list[Path] = []
+    committed: list[Path] = []
+    for path in find_records(results):
+        (own if path.parent.parent.name == "runs" else committed).append(path)
+    if published is not None:
+        committed.extend(sorted(published.glob("*/record.json")))
+    by_run: dict[str, Record] = {}
+    skipped: dict[Path, str] = {}
+    for path in (*own, *committed):
+        try:
+            record = read_record(path)
+        except GkdbenchError as error:
+            # One file can be reached through both folders; it is one problem.
+            skipped.setdefault(path.resolve(), one_line(str(error)))
+            continue
+        by_run.setdefault(record.run_id, record)
+    ordered = sorted(by_run.values(), key=lambda record: record.run_id)
+    return Loaded(tuple(ordered), tuple(skipped.values()))
+
+
+def is_teacher(record: Record) -> bool:
+    """Say whether the run evaluates the teacher: every stage trained it, none the student."""
+    return bool(record.stages) and all(stage.model == "teacher" for stage in record.stages)
+
+
+def one_line(text: str) -> str:
+    """Return the text with every run of white space, line breaks too, as one blank."""
+    return " ".join(text.split())
+
+
+def installed_defaults(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
+    """Return the default options of the installed methods among these, read without importing them."""
+    defaults = {}
+    # Names in records are foreign text: only installed ones are looked up, never a path.
+    for name in sorted({record.spec.method for record in records} & set(installed())):
+        try:
+            options = find_method(name).options
+        except GkdbenchError:
+            continue  # a broken plugin must not keep its old records from being shown
+        defaults[name] = {option.name: option.default for option in options if not option.required}
+    return defaults
+
+
+def shown_options(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return `key=value, ...` of the options that are not the method's known defaults."""
+    spec = record.spec
+    # A file's method may share its name with an installed one, not its defaults.
+    from_file = spec.method_source.endswith(".py")
+    known = defaults.get(f"{spec.method_source}:{spec.method}" if from_file else spec.method, {})
+    return ", ".join(
+        f"{key}={plain(value)}"
+        for key, value in sorted(spec.options.items())
+        if key not in known or known[key] != value
+    )
+
+
+def plain(value: Any) -> str:
+    """Return a value as a person would type it: text without quotes, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def budget_key(record: Record) -> tuple[tuple[str, float], ...]:
+    """Return what tells whether two runs of a method saw equally much, per data role."""
+    counted = ("images", "student_passes", "teacher_passes")
+    return tuple(
+        (f"{role}.{name}", section[name])
+        for role, section in sorted(record.budget.items())
+        for name in counted
+        if name in section
+    )
+
+
+def budget_total(record: Record, name: str) -> float | None:
+    """Return a budget entry summed over the data roles; None where the record does not state it."""
+    parts = [section[name] for section in record.budget.values() if name in section]
+    return sum(parts) if parts else None
+
+
+def facts(environment: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return the environment as one flat mapping of dotted names to text."""
+    flat: dict[str, str] = {}
+    for key, value in environment.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(facts(value, f"{name}."))
+        else:
+            flat[name] = plain(value)
+    return flat

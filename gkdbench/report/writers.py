@@ -1,0 +1,179 @@
+"""Tables as text: Markdown, CSV (a table wide, all runs long) and LaTeX."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+
+from gkdbench.report.layout import Cell, Row, Table
+from gkdbench.report.records import is_teacher, plain
+from gkdbench.run.record import Record, SplitResult
+
+LONG_COLUMNS = (
+    "benchmark",
+    "benchmark_version",
+    "setting",
+    "pair",
+    "preset",
+    "decoder",
+    "method",
+    "role",
+    "options",
+    "seed",
+    "run_id",
+    "status",
+    "marks",
+    "quantity",
+    "split",
+    "class",
+    "value",
+)
+
+
+def markdown(table: Table) -> str:
+    """Return a table as GitHub-flavoured Markdown: caption, table, rules, footnotes."""
+    lines = [f"### {plain_md(table.title)}", "", plain_md(table.caption), ""]
+    titles = [plain_md(column.title) for column in table.columns]
+    lines.append("| " + " | ".join(titles) + " |")
+    lines.append("|" + "|".join("---:" if c.numeric else "---" for c in table.columns) + "|")
+    for row in table.rows:
+        head = plain_md(row.head) + "".join(f" [{letter}]" for letter in row.letters)
+        lines.append("| " + " | ".join([head, *(_cell_md(cell) for cell in row.cells)]) + " |")
+    lines.append("")
+    if any(cell.rank for row in table.rows for cell in row.cells):
+        lines.append("- **bold**: best; *italic*: second best.")
+    lines.extend(f"- {plain_md(rule)}" for rule in table.rules)
+    lines.extend(f"- [{letter}] {plain_md(note)}" for letter, note in table.footnotes)
+    return "\n".join(lines) + "\n"
+
+
+def _cell_md(cell: Cell) -> str:
+    text = plain_md(cell.text)
+    return f"**{text}**" if cell.rank == "best" else f"*{text}*" if cell.rank == "second" else text
+
+
+def plain_md(text: str) -> str:
+    """Escape what Markdown or the HTML inside it would interpret; a cell is one line."""
+    one_line = " ".join(text.split())
+    escaped = re.sub(r"([\\|*`$\[\]])", r"\\\1", one_line)
+    # A tilde pair would strike through; a lone one only needs care beside another cell's.
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("~", "\\~")
+
+
+def wide_csv(table: Table) -> str:
+    """Return a table as CSV, one line per row; footnotes are spelt out in the last column."""
+    notes = dict(table.footnotes)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*(column.title for column in table.columns), "footnotes"])
+    for row in table.rows:
+        cells = [cell.text if cell.precise is None else cell.precise for cell in row.cells]
+        writer.writerow([row.head, *cells, " ".join(notes[letter] for letter in row.letters)])
+    return stream.getvalue()
+
+
+def long_csv(records: Iterable[Record]) -> str:
+    """Return every figure of every run, unrounded, one a line; a run without any keeps a line."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(LONG_COLUMNS)
+    for record in records:
+        head = _run_columns(record)
+        for quantity, split, name, value in _figures(record):
+            writer.writerow([*head, quantity, split, name, "" if value is None else repr(value)])
+    return stream.getvalue()
+
+
+def _run_columns(record: Record) -> list[str | int]:
+    spec = record.spec
+    return [
+        spec.benchmark,
+        spec.benchmark_version,
+        spec.setting,
+        spec.pair,
+        spec.preset,
+        plain(spec.decoder),
+        spec.method,
+        "teacher" if is_teacher(record) else "method",
+        plain(spec.options),
+        spec.seed,
+        record.run_id,
+        record.status,
+        "; ".join(record.marks),
+    ]
+
+
+def _figures(record: Record) -> Iterator[tuple[str, str, str, float | None]]:
+    """Yield (quantity, split, class, value); an empty class means the split as a whole."""
+    summary = record.summary
+    if record.status != "done" or summary is None:
+        yield "status", "", "", None
+        return
+    yield "summary", "in-domain", "", summary.in_domain
+    yield "summary", "OOD mean", "", summary.ood
+    for target, value in sorted(summary.ood_without.items()):
+        yield "summary", f"OOD without {target}", "", value
+    yield "summary", "gap", "", summary.gap
+    splits: list[tuple[str, SplitResult | None]] = [("in-domain", record.in_domain)]
+    for split, result in [*splits, *record.targets.items()]:
+        if result is None:
+            continue
+        yield record.metric, split, "", result.value
+        for name, iou in result.per_class.items():
+            yield "IoU", split, name, iou
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"$\sim$",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "→": r"$\to$",
+    "<": r"$<$",
+    ">": r"$>$",
+    **{char: "\\" + char for char in "&%$#_{}"},
+}
+
+
+def latex(table: Table) -> str:
+    """Return a table as LaTeX with booktabs rules; best is bold, second best underlined."""
+    align = "".join("r" if column.numeric else "l" for column in table.columns)
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering\small",
+        f"\\caption{{{_tex(table.title)}. {_tex(table.caption)}}}",
+        f"\\begin{{tabular}}{{{align}}}",
+        r"\toprule",
+        " & ".join(_tex(column.title) for column in table.columns) + r" \\",
+        r"\midrule",
+    ]
+    lines.extend(_row_tex(row) for row in table.rows)
+    lines.extend([r"\bottomrule", r"\end{tabular}"])
+    notes = [_tex(rule) for rule in table.rules]
+    notes.extend(f"$^{{{letter}}}$ {_tex(note)}" for letter, note in table.footnotes)
+    lines.extend(f"\\par\\footnotesize {note}" for note in notes)
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _row_tex(row: Row) -> str:
+    letters = f"$^{{{','.join(row.letters)}}}$" if row.letters else ""
+    parts = [_tex(row.head) + letters]
+    skip = 0
+    for cell in row.cells:
+        if skip:
+            skip -= 1
+            continue
+        text = _tex(cell.text)
+        if cell.rank:
+            text = f"\\{'textbf' if cell.rank == 'best' else 'underline'}{{{text}}}"
+        if cell.span > 1:
+            text, skip = f"\\multicolumn{{{cell.span}}}{{l}}{{{text}}}", cell.span - 1
+        parts.append(text)
+    return " & ".join(parts) + r" \\"
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))

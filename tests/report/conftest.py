@@ -1,0 +1,142 @@
+"""Records made in code: what runs would leave behind, without running anything."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gkdbench.run.record import Record
+
+CLASSES = ["road", "pavement", "building", "pole", "sky", "person", "car", "bicycle"]
+TARGETS = ["night", "fog", "rain"]
+LEVEL = {"teacher": 60.0, "frozen": 30.0, "finetune": 40.0, "vanilla_kd": 42.0, "gkd": 50.0}
+
+MakeRecord = Callable[..., Record]
+Store = Callable[..., Path]
+
+
+def split_result(value: float, noise: random.Random, images: int = 8) -> dict[str, Any]:
+    per_class = {name: value + noise.uniform(-15, 15) for name in CLASSES}
+    return {
+        "value": value,
+        "miou": value,
+        "per_class": per_class,
+        "classes_in_mean": len(CLASSES),
+        "never_predicted": [],
+        "confusion": [[1] * len(CLASSES) for _ in CLASSES],
+        "n_images": images,
+        "protocol": {"resize": [96, 192], "window": None},
+    }
+
+
+def stage(name: str, model: str = "student", cached: bool = False) -> dict[str, Any]:
+    return {
+        "name": name,
+        "digest": f"{name}-0123456789abcdef",
+        "cached": cached,
+        "model": model,
+        "steps": 100,
+        "images": 1600,
+        "wall_s": 12.5,
+        "peak_gib": 0.75,
+        "losses": {"task": 0.51},
+        "first_losses": {"task": 2.01},
+    }
+
+
+def content(
+    method: str = "gkd", seed: int = 0, values: list[float] | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Return a record's JSON; `values` are in-domain and targets; `spec_x` changes spec.x."""
+    level = LEVEL.get(method, 45.0)
+    noise = random.Random(f"{method}{seed}")
+    drawn = [noise.uniform(0, 4) for _ in range(1 + len(TARGETS))]
+    scores = values or [level + 12 + drawn[0], *(level + i - 4 + drawn[i] for i in (1, 2, 3))]
+    ood = sum(scores[1:]) / len(TARGETS)
+    teacher = method == "teacher"
+    made: dict[str, Any] = {
+        "schema": 1,
+        "run_id": f"streets-f2l-{method}-s{seed}-0a1b2c3d",
+        "digest": f"{method}{seed}" * 4,
+        "status": "done",
+        "started": "2026-01-01T00:00:00Z",
+        "finished": "2026-01-01T00:01:00Z",
+        "command": f"gkdbench run --method {method} --setting f2l --seed {seed}",
+        "version": "0.1.0",
+        "commit": "abc1234",
+        "spec": {
+            "method": method,
+            "method_source": f"gkdbench_methods.{method}:{method}",
+            "options": {},
+            "setting": "f2l",
+            "pair": "found-b:local-s",
+            "teacher": "found-b",
+            "student": "local-s",
+            "benchmark": "streets",
+            "benchmark_version": 1,
+            "task": "segmentation",
+            "decoder": {"name": "context", "width": 96, "reads": [1.0]},
+            "seed": seed,
+            "teacher_seed": 0,
+            "preset": "quick",
+            "recipe": {"teacher" if teacher else "joint": {"steps": 100, "batch": 16}},
+            "targets": TARGETS,
+            "code": f"{method}-code-1",
+        },
+        "stages": [stage("teacher", "teacher", True)] if teacher else [stage("joint")],
+        "metric": "mIoU",
+        "mean_rule": "skip_absent",
+        "classes": CLASSES,
+        "in_domain": split_result(scores[0], noise),
+        "targets": {t: split_result(v, noise) for t, v in zip(TARGETS, scores[1:], strict=True)},
+        "summary": {
+            "in_domain": scores[0],
+            "ood": ood,
+            "ood_without": {"night": (scores[2] + scores[3]) / 2},
+            "gap": scores[0] - ood,
+            "worst_target": "night",
+        },
+        "budget": {"source": {"images": 1600, "student_passes": 1600, "teacher_passes": 0}},
+        "cost": {"from_scratch": {"wall_s": 20.5}, "spent_here": {"wall_s": 0.0 if teacher else 8.0}},
+        "model": {"params": 1_234_567},
+        "environment": {"python": "3.11.7", "device": "cpu", "libraries": {"torch": "2.6.0"}},
+    }
+    for key, value in changes.items():
+        if key.startswith("spec_"):
+            made["spec"][key.removeprefix("spec_")] = value
+        else:
+            made[key] = value
+    return made
+
+
+@pytest.fixture
+def make() -> MakeRecord:
+    """Return a function that makes a Record."""
+    return lambda *args, **changes: Record.model_validate(content(*args, **changes))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Return a function that writes records to a results directory and returns it."""
+
+    def write(*records: Record, folder: str = "runs", at: str = "results") -> Path:
+        results = tmp_path / at
+        for record in records:
+            place = results / folder / record.run_id.replace("/", "_")[:80]
+            place.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(record.model_dump(mode="json", by_alias=True))
+            (place / "record.json").write_text(text, encoding="utf-8")
+        return results
+
+    return write
+
+
+@pytest.fixture
+def matrix(make: MakeRecord) -> list[Record]:
+    """Return seeds 0 to 2 of the built-in rows, and one run that failed."""
+    done = [make(method, seed) for method in LEVEL for seed in range(3) if method != "frozen"]
+    failed = make("cwd", 1, status="failed", reason="loss is NaN at step 12", summary=None)
+    return [*done, make("frozen"), failed]
