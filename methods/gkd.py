@@ -52,15 +52,16 @@ class QSD(nn.Module):
         return mixed
 
 
-class Projection(nn.Sequential):
+class Projection(nn.Module):
     """[LayerNorm, Linear]: what QSD is compared with."""
 
     def __init__(self, student: int, teacher: int) -> None:
-        super().__init__(nn.LayerNorm(student), nn.Linear(student, teacher))
+        super().__init__()
+        self.proj = nn.Sequential(nn.LayerNorm(student), nn.Linear(student, teacher))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Map student tokens [B, N, C_s] to [B, N, C_t]; the teacher is not looked at."""
-        projected: Tensor = super().forward(student)
+        projected: Tensor = self.proj(student)
         return projected
 
 

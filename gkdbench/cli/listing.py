@@ -169,11 +169,11 @@ def _datasets() -> Entries:
 
 
 def _tables() -> Entries:
-    from gkdbench.report.paper import published_tables
+    from gkdbench.report.paper import published_files
 
     return {
-        table.name: {"rows": len(table.rows), "_columns": ", ".join(table.columns)}
-        for table in published_tables()
+        name.removesuffix(".csv"): {"numbers": len(content.splitlines()) - 1, "_file": f"results/paper/{name}"}
+        for name, content in published_files().items()
     }
 
 

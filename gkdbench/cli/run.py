@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gkdbench.run.store import Store
     from gkdbench.spec.selection import RunSpec, Selection
 
+MOST_SEEDS = 1000
+
 
 @command
 def run(
@@ -92,9 +94,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     seeds: list[int] = []
     for part in _names(text):
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(f"--seeds {text}: {part!r} is neither a number nor a range like 0-2")
-        seeds.extend(range(int(first), int(last or first) + 1))
+        named = range(int(first), int(last or first) + 1)
+        if len(named) > MOST_SEEDS:
+            raise UsageError(f"--seeds {text}: {part!r} names more than {MOST_SEEDS} seeds")
+        seeds.extend(named)
     if not seeds:
         raise UsageError(f"--seeds {text!r}: names no seed")
     return tuple(dict.fromkeys(seeds))
@@ -158,7 +163,8 @@ def _conclude(
     with_report: bool,
     as_json: bool,
 ) -> None:
-    from gkdbench.report.build import build_report, terminal_table
+    from gkdbench.report.build import build_report
+    from gkdbench.report.terminal import terminal_tables
 
     if not finished:
         return
@@ -166,10 +172,12 @@ def _conclude(
     if as_json:
         print_json([record.model_dump(mode="json", by_alias=True) for record in records])
     else:
-        print_table(terminal_table(records))
+        for number, table in enumerate(terminal_tables(records)):
+            print(("\n" if number else "") + table.title)
+            print_table([list(row) for row in table.rows])
+            for note in table.notes:
+                print(note)
     if with_report:
         built = build_report(results, results / "report")
-        page = next((path for path in built.files if path.suffix == ".html"), None)
-        table = next((path for path in built.files if path.suffix == ".md"), None)
-        say(f"table: {table}")
-        say(f"page:  {page}")
+        for label, suffix in (("table", ".md"), ("page ", ".html")):
+            say(f"{label}: {next(path for path in built.files if path.suffix == suffix)}")

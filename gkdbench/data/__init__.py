@@ -1,1 +1,1 @@
-"""Images and labels: datasets, training streams, the streets renderer, contact sheets. Imports no torch outside streams."""
+"""Images and labels: datasets, training streams, the streets renderer, contact sheets."""

@@ -4,7 +4,8 @@ A label file is one channel of ids (greyscale or palette: the palette's colours 
 problem is one line that names the file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import UnidentifiedImageError
 
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import FolderSplit
+from gkdbench.spec.documents import read_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 ID_MODES = ("L", "P", "I;16", "I", "1")
@@ -82,7 +84,12 @@ class FolderDataset:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 [H, W, 3]."""
-        return np.array(_read(self.images[index]).convert("RGB"))
+        path = self.images[index]
+        picture = _read(path)
+        if picture.mode.startswith(("I", "F")):
+            # Pillow would cut everything above 255 to white
+            raise DataError(f"{path}: images have 8 bits per channel, this one has mode {picture.mode!r}")
+        return np.array(picture.convert("RGB"))
 
     def labels(self, index: int) -> NDArray[np.uint8] | None:
         """Return class indices or the ignore value, uint8 [H, W]; the size must equal the image's."""
@@ -95,8 +102,7 @@ class FolderDataset:
                 f"{path}: label files hold one id per pixel, this one has mode {picture.mode!r}"
             )
         ids = np.asarray(picture).astype(np.int64)
-        with Pillow.open(self.images[index]) as image:
-            width, height = image.size
+        width, height = _size(self.images[index])
         if ids.shape != (height, width):
             raise DataError(
                 f"{path}: label of {ids.shape[1]}x{ids.shape[0]} pixels for an image of "
@@ -147,7 +153,7 @@ def _images(
     list_file = next((d / split.list for d in (root, beside) if (d / split.list).is_file()), None)
     if list_file is None:
         raise DataError(f"{root / split.list}: list of images not found (nor beside the YAML)")
-    names = [line.strip() for line in list_file.read_text(encoding="utf-8").splitlines()]
+    names = [line.strip() for line in read_text(list_file).splitlines()]
     names = [name for name in names if name and not name.startswith("#")]
     if not names:
         raise DataError(f"{list_file}: the list names no image")
@@ -171,10 +177,20 @@ def _lookup(
     return table
 
 
-def _read(path: Path) -> Pillow.Image:
+@contextmanager
+def _clear_errors(path: Path) -> Iterator[None]:
     try:
-        with Pillow.open(path) as picture:
-            picture.load()
-            return picture
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        yield
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error})") from error
+
+
+def _read(path: Path) -> Pillow.Image:
+    with _clear_errors(path), Pillow.open(path) as picture:
+        picture.load()
+        return picture
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with _clear_errors(path), Pillow.open(path) as picture:
+        return picture.size

@@ -29,13 +29,14 @@ class Batch:
     clean: Tensor  # the same geometry without photometric change
     labels: Tensor | None  # [B, H, W] int64
     position: Tensor  # [B] int64, number of each sample within the global batch
+    variant: Tensor | None = None  # [B] int64, which of the stream's variants; None: no two are alike
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
         images = self.images.to(device, non_blocking=True)
         clean = images if self.clean is self.images else self.clean.to(device, non_blocking=True)
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return Batch(images, clean, labels, self.position)
+        return Batch(images, clean, labels, self.position, self.variant)
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,17 @@ def seed_of(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
-class Samples(TorchDataset[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]]):
+@dataclass(frozen=True)
+class Sample:
+    """One augmented sample, of the stage's size."""
+
+    image: NDArray[np.uint8]  # [H, W, 3]
+    clean: NDArray[np.uint8]  # the very same array where nothing photometric happened
+    labels: NDArray[np.uint8] | None  # [H, W]
+    variant: int | None
+
+
+class Samples(TorchDataset[Sample]):
     """Augmented samples by ticket."""
 
     def __init__(
@@ -72,22 +83,35 @@ class Samples(TorchDataset[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[n
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+        order: NDArray[np.int64] = np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
+        return order
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(
-        self, ticket: Ticket
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """Return (image, clean image, labels) of a ticket, each of the stage's size."""
+    def __getitem__(self, ticket: Ticket) -> Sample:
+        """Return the sample of a ticket."""
         epoch, place = divmod(ticket.step * self.batch + ticket.position, len(self.dataset))
         index = int(self._order(epoch)[place])
         rng = np.random.default_rng([self.seed, epoch, place, 1])
         image = self.dataset.image(index)
         labels = self.dataset.labels(index) if self.labelled else None
-        image, labels = _geometry(image, labels, self.size, self.augmentation, self.ignore, rng)
-        return _photometry(image, self.augmentation, rng), image, labels
+        draws = rng.random(4)  # always as many, so that one option does not shift another's luck
+        image, labels = _geometry(image, labels, self.size, self.augmentation, self.ignore, draws)
+        variant = None if self.variants is None else 2 * index + int(draws[3] < self.augmentation.flip)
+        return Sample(_photometry(image, self.augmentation, rng), image, labels, variant)
+
+    @property
+    def variants(self) -> int | None:
+        """Number of different images the stream can hold: two per image where only flips happen, else None."""
+        augmentation = self.augmentation
+        endless = augmentation.scale or augmentation.brightness or augmentation.contrast
+        return None if endless else 2 * len(self.dataset)
+
+    def variant_image(self, variant: int) -> NDArray[np.uint8]:
+        """Return one of the `variants` images, [H, W, 3]: image variant // 2, flipped where odd."""
+        image, _ = _resized(self.dataset.image(variant // 2), None, *self.size)
+        return image[:, ::-1] if variant % 2 else image
 
     def __getstate__(self) -> dict[str, object]:
         state = self.__dict__.copy()
@@ -105,10 +129,9 @@ def _geometry(
     size: tuple[int, int],
     augmentation: Augmentation,
     ignore: int,
-    rng: np.random.Generator,
+    draws: NDArray[np.float64],
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Resize, crop and flip image and labels alike."""
-    draws = rng.random(4)  # always the same number, so that one option does not shift another's luck
+    """Resize, crop and flip image and labels alike; `draws` are four uniform numbers."""
     height, width = size
     if augmentation.scale is not None:
         low, high = augmentation.scale
@@ -171,20 +194,33 @@ def _photometry(
     values = image.astype(np.float32) * (1 + augmentation.brightness * draws[0])
     mean = values.mean()
     values = (values - mean) * (1 + augmentation.contrast * draws[1]) + mean
-    return values.round().clip(0, 255).astype(np.uint8)
+    bounded: NDArray[np.uint8] = values.round().clip(0, 255).astype(np.uint8)
+    return bounded
 
 
-def _collate(
-    samples: list[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]],
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    images = torch.from_numpy(np.stack([image for image, _, _ in samples]))
-    same = all(image is clean for image, clean, _ in samples)
-    clean = None if same else torch.from_numpy(np.stack([clean for _, clean, _ in samples]))
-    labels = [label for _, _, label in samples if label is not None]
-    return images, clean, torch.from_numpy(np.stack(labels)) if labels else None
+@dataclass
+class _Stacked:
+    """Samples on their way from a loading process."""
+
+    images: Tensor
+    clean: Tensor | None
+    labels: Tensor | None
+    variant: Tensor | None
 
 
-def _unit(images: Tensor) -> Tensor:
+def _collate(samples: list[Sample]) -> _Stacked:
+    same = all(sample.image is sample.clean for sample in samples)
+    labels = [sample.labels for sample in samples if sample.labels is not None]
+    variants = [sample.variant for sample in samples if sample.variant is not None]
+    return _Stacked(
+        images=torch.from_numpy(np.stack([sample.image for sample in samples])),
+        clean=None if same else torch.from_numpy(np.stack([sample.clean for sample in samples])),
+        labels=torch.from_numpy(np.stack(labels)) if labels else None,
+        variant=torch.tensor(variants) if variants else None,
+    )
+
+
+def unit_images(images: Tensor) -> Tensor:
     """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [0, 1]."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
@@ -220,18 +256,18 @@ def batches(samples: Samples, share: Share, start: int, steps: int, workers: int
         for step in range(start, steps)
         for turn in range(share.turns)
     ]
-    loader: DataLoader[object] = DataLoader(
-        samples,
+    loader: DataLoader[_Stacked] = DataLoader(
+        samples,  # type: ignore[arg-type]
         batch_sampler=tickets,
         num_workers=workers,
         collate_fn=_collate,
-        persistent_workers=False,
     )
-    for group, (images, clean, labels) in zip(tickets, loader, strict=True):
-        unit = _unit(images)
+    for group, stacked in zip(tickets, loader, strict=True):
+        images = unit_images(stacked.images)
         yield Batch(
-            images=unit,
-            clean=unit if clean is None else _unit(clean),
-            labels=None if labels is None else labels.long(),
+            images=images,
+            clean=images if stacked.clean is None else unit_images(stacked.clean),
+            labels=None if stacked.labels is None else stacked.labels.long(),
             position=torch.tensor([ticket.position for ticket in group]),
+            variant=stacked.variant,
         )

@@ -28,7 +28,8 @@ class Judged:
     @property
     def total(self) -> Counts:
         """Counts over all images, [K, K]."""
-        return self.per_image.sum(axis=0, dtype=np.int64)
+        counts: Counts = self.per_image.sum(axis=0, dtype=np.int64)
+        return counts
 
 
 def judge(

@@ -30,7 +30,7 @@ def stop_on_signals() -> Iterator[StopFlag]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         flag.signal = signal.Signals(number).name
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[signal.Signals(number)])
 
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

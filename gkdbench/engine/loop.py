@@ -143,7 +143,10 @@ def _accumulate(
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
     assert batch is not None
     values = torch.stack(list(sums.values())) / share.turns
-    values = fabric.all_reduce(values, reduce_op="mean")
+    if fabric.world_size > 1:
+        reduced = fabric.all_reduce(values, reduce_op="mean")
+        assert isinstance(reduced, Tensor)
+        values = reduced
     return dict(zip(sums, values.tolist(), strict=True)), LiveStep(training.module, batch, moment)
 
 
@@ -189,7 +192,9 @@ def _any_rank(fabric: Fabric, flag: bool) -> bool:
     if fabric.world_size == 1:
         return flag
     value = torch.tensor(float(flag), device=fabric.device)
-    return bool(fabric.all_reduce(value, reduce_op="sum") > 0)
+    total = fabric.all_reduce(value, reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return bool(total > 0)
 
 
 def _due(training: Training) -> bool:

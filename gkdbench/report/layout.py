@@ -88,6 +88,5 @@ def ranks(values: Sequence[float | None]) -> list[Rank]:
     best = levels[0]
     second = levels[1] if len(levels) > 1 and competing > 2 else None
     return [
-        "" if value is None else "best" if value == best else "second" if value == second else ""
-        for value in values
+        "" if value is None else "best" if value == best else "second" if value == second else "" for value in values
     ]

@@ -134,8 +134,7 @@ def _pivot(slug: str, title: str, file: str, numbers: Sequence[Published]) -> Ta
     return Table(
         slug=slug,
         title=title,
-        caption="Printed values, not measured here."
-        + (f" All rows: {'; '.join(constant)}." if constant else ""),
+        caption="Printed values, not measured here." + (f" All rows: {'; '.join(constant)}." if constant else ""),
         columns=(
             Column("method", False),
             *(Column(_TITLES.get(_KEY[i], _KEY[i]), _KEY[i] == "params_m") for i in varying),

@@ -206,9 +206,7 @@ def cost_table(comparison: Comparison) -> Table:
             stat = row.stat(pick)
             value = stat.mean / unit if stat else None
             cells.append(
-                ABSENT
-                if value is None
-                else Cell(f"{value:,.{digits}f}", value, precise=f"{value:.{max(digits, 2)}f}")
+                ABSENT if value is None else Cell(f"{value:,.{digits}f}", value, precise=f"{value:.{max(digits, 2)}f}")
             )
         rows.append(
             Row(
@@ -221,8 +219,7 @@ def cost_table(comparison: Comparison) -> Table:
     return Table(
         slug=f"{comparison.slug}-cost",
         title=f"Cost: {comparison.title}",
-        caption="Mean over the row's seeds. Passes count images through a network, summed over the "
-        "data roles.",
+        caption="Mean over the row's seeds. Passes count images through a network, summed over the data roles.",
         columns=(Column("method", False), *(Column(name) for name, *_ in quantities)),
         rows=tuple(rows),
         rules=(

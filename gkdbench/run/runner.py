@@ -146,7 +146,7 @@ def _train(
             "nothing to judge; end with a stage that has a task"
         )
     if shop.fabric.device.type == "cpu":
-        segmentor.encoder.use_plain_attention()
+        segmentor.use_plain_attention()
     return segmentor
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.data.stream import Samples, seed_of
 from gkdbench.engine.checkpoint import Checkpoint
+from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
@@ -112,9 +113,9 @@ class StageRunner:
         need_space(folder, 4 * _bytes(student) + 2**20)
         frozen = self._teacher(planned, teacher)
         if shop.fabric.device.type == "cpu":
-            student.encoder.use_plain_attention()
+            student.use_plain_attention()
             if frozen is not None:
-                frozen.segmentor.encoder.use_plain_attention()
+                frozen.segmentor.use_plain_attention()
         module = StageModule(
             stage,
             student,
@@ -122,10 +123,12 @@ class StageRunner:
             precision=planned.recipe.precision,
             ignore=spec.benchmark.ignore,
         )
+        samples = self._samples(planned)
+        self._look_up_frozen(module, samples, planned)
         outcome = train(
             Training(
                 module=module,
-                samples=self._samples(planned),
+                samples=samples,
                 recipe=planned.recipe,
                 seed=spec.seed,
                 fabric=shop.fabric,
@@ -143,6 +146,23 @@ class StageRunner:
         finished = shop.store.artefact(planned.digest)
         assert finished is not None
         return finished
+
+    def _look_up_frozen(self, module: StageModule, samples: Samples, planned: PlannedStage) -> None:
+        """Compute a frozen encoder's features beforehand where that saves passes."""
+        student, recipe, device = module.student, planned.recipe, self.shop.fabric.device
+        taps = planned.stage.taps_student
+        if taps.blocks or taps.qkv or not worth_it(planned.stage, student, samples, recipe):
+            return
+        features = compute(
+            student,
+            samples,
+            device=device,
+            precision=recipe.precision,
+            stop=self.shop.stop,
+            meter=self.shop.display.progress,
+        )
+        module.lookup = lambda variants: features.rows(variants, device)
+        module.train()
 
     def _student(self, planned: PlannedStage) -> Segmentor:
         """The model this stage trains, with what earlier stages left in it."""

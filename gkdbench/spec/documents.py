@@ -17,7 +17,8 @@ M = TypeVar("M", bound=BaseModel)
 class Strict(BaseModel):
     """A document section: unknown keys are errors, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # inf and nan can neither be written as JSON nor digested
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -27,6 +28,10 @@ class _UniqueKeys(yaml.SafeLoader):
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=deep)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a plain value", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} appears twice", key_node.start_mark
@@ -46,13 +51,13 @@ def read_text(path: Path) -> str:
 
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file."""
-    loader = _UniqueKeys(read_text(path))
+    text = read_text(path)
     try:
-        return loader.get_single_data()
+        return _UniqueKeys(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or "not valid YAML"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid YAML"
         raise UsageError(f"{where}: {problem}") from error
 
 
@@ -75,7 +80,7 @@ def parse(model: type[M], content: Any, origin: str) -> M:
 def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     first, *others = error.errors()
     key = ".".join(str(part) for part in first["loc"])
-    more = f" (and {len(others)} more problems)" if others else ""
+    more = f" (and {len(others)} more problem{'s' if len(others) > 1 else ''})" if others else ""
     if first["type"] == "extra_forbidden":
         known = _keys_at(model, first["loc"][:-1])
         return f"key {key!r} is not known{nearest(str(first['loc'][-1]), known)}{more}"
@@ -84,7 +89,8 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     value = first["input"]
     shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
-    return f"key {key!r}: {message}{shown}{more}"
+    where = f"key {key!r}: " if key else ""
+    return f"{where}{message}{shown}{more}"
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

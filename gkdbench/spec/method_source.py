@@ -7,6 +7,8 @@ arguments; they are read from the file, so that listing methods imports no metho
 import ast
 import hashlib
 import importlib.util
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -32,27 +34,28 @@ class Option:
     def parse(self, text: str, origin: str) -> Any:
         """Convert the text after `name=` to the option's type."""
         for candidate in self._readings(text):
-            if self.choices:
-                if candidate in self.choices:
-                    return candidate
-            elif type(candidate) in self.types:
+            if candidate in self.choices or type(candidate) in self.types:
                 return candidate
-        raise UsageError(f"{origin}: option {self.name}={text!r} is not {self.expected()}")
+        close = nearest(text, [choice for choice in self.choices if isinstance(choice, str)])
+        raise UsageError(f"{origin}: option {self.name}={text!r} is not {self.expected()}{close}")
 
     def expected(self) -> str:
         """Say what values the option takes."""
+        kinds = ["None" if t is type(None) else t.__name__ for t in self.types]
         if self.choices:
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
-        return " or ".join("None" if t is type(None) else t.__name__ for t in self.types)
+            kinds.insert(0, "one of " + ", ".join(str(choice) for choice in self.choices))
+        return " or ".join(kinds)
 
     def _readings(self, text: str) -> list[Any]:
         words = {"true": True, "false": False, "none": None}
         readings: list[Any] = [words[text.lower()]] if text.lower() in words else []
         for convert in (int, float, str):
             try:
-                readings.append(convert(text))
+                reading = convert(text)
             except ValueError:
                 continue
+            if not isinstance(reading, float) or math.isfinite(reading):
+                readings.append(reading)
         return readings
 
 
@@ -117,7 +120,10 @@ def find_method(name: str) -> MethodSource:
             f"unknown method {name!r}{nearest(name, known)} (known: {', '.join(known)}; "
             "a method of your own: PATH.py:NAME)"
         )
-    spec = importlib.util.find_spec(entry.module)
+    try:
+        spec = importlib.util.find_spec(entry.module)
+    except ImportError:
+        spec = None  # its package is gone or broken
     if spec is None or spec.origin is None:
         raise UsageError(f"method {name!r}: its module {entry.module} is not importable")
     distribution = entry.dist
@@ -151,7 +157,7 @@ def _read(name: str, file: Path, function: str, module: str | None, origin: str)
 def _parse(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read ({error})") from error
     except SyntaxError as error:
         raise UsageError(f"{file}:{error.lineno}: not valid Python ({error.msg})") from error
@@ -197,39 +203,54 @@ def _code_digest(file: Path, module: str | None) -> str:
 
     Docstrings and comments do not count, so explaining a method better never retrains it.
     """
-    todo, seen = [(file, module)], {}
+    # Names count from the folder of the top package, or for a method given by path from the file's own folder.
+    top, *inner = module.split(".") if module else ("", file.stem)
+    root = file.parents[len(inner) - (file.name != "__init__.py")] if inner else file.parent
+    todo, seen = [(file, tuple(inner))], {}
     while todo:
         current, name = todo.pop()
         if current in seen:
             continue
         tree = _parse(current)
-        imported = list(_siblings(tree, current, name))
+        package = name if current.name == "__init__.py" else name[:-1]
+        imported = set(_imported(tree, package, top)) if inner else set()
         _strip_docstrings(tree)
-        seen[current] = ast.dump(tree)
-        todo.extend(imported)
-    parts = sorted(f"{path.name}\n{dump}" for path, dump in seen.items())
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        seen[current] = _dump(tree)
+        for parts in sorted(imported):
+            path = root.joinpath(*parts)
+            found = [p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()]
+            todo.extend((p, parts) for p in found[:1])
+    parts_of_code = sorted(f"{path.name}\n{dump}" for path, dump in seen.items())
+    return hashlib.sha256("\n".join(parts_of_code).encode()).hexdigest()
 
 
-def _siblings(
-    tree: ast.Module, file: Path, module: str | None
-) -> list[tuple[Path, str | None]]:
-    """Return the files beside this one that it imports, by absolute or relative name."""
-    package = module.rpartition(".")[0] if module else ""
-    found = []
+def _imported(tree: ast.Module, package: tuple[str, ...], top: str) -> Iterator[tuple[str, ...]]:
+    """Yield the names a file of `package` may import from its own distribution, without the top package."""
     for node in ast.walk(tree):
-        names: list[str] = []
+        names: list[tuple[str, ...]] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names = [tuple(alias.name.split(".")) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            names = [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
+            base = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                above = package[: max(len(package) - node.level + 1, 0)]
+                base = (*([top] if top else []), *above, *base)
+            names = [base, *((*base, alias.name) for alias in node.names)]
         for name in names:
-            local = name.removeprefix(f"{package}.") if package else name
-            candidate = file.parent.joinpath(*local.split(".")).with_suffix(".py")
-            if local and candidate.is_file():
-                found.append((candidate, f"{package}.{local}" if package else None))
-    return found
+            own = name[:1] == (top,) if top else name[:1] != ("gkdbench",)
+            local = name[1:] if top else name
+            # importing a.b.c runs a and a.b as well
+            yield from (local[:length] for length in range(1, len(local) + 1) if own)
+
+
+def _dump(node: Any) -> str:
+    """Write a syntax tree as text; empty fields are left out, because new Python versions add such fields."""
+    if isinstance(node, ast.AST):
+        fields = [f"{name}={_dump(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dump, node))}]"
+    return repr(node)
 
 
 def _strip_docstrings(tree: ast.Module) -> None:

@@ -128,7 +128,8 @@ def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selec
 def _without_repeats(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:
     seen = set()
     for run in runs:
-        key = (run.benchmark.name, run.setting, run.method.name, run.seed, str(run.options))
+        where = (run.source.folder, run.benchmark.name, run.setting)
+        key = (where, run.method.file, run.method.function, run.seed, str(run.options))
         if key not in seen:
             seen.add(key)
             yield run
@@ -220,9 +221,9 @@ def _preset(
             f"benchmark {benchmark.name!r} has no preset {name!r}{nearest(name, known)}"
             f" (known: {', '.join(known)})"
         )
-    preset = benchmark.presets[name]  # type: ignore[index]
+    preset = benchmark.presets[name]
     content = preset.model_dump(mode="json")
-    changed: dict[str, Any] = {}
+    fields_given: list[tuple[str, str]] = []
     for key, text in overrides.items():
         stage, _, field_name = key.partition(".")
         if stage not in STAGE_NAMES:
@@ -236,11 +237,15 @@ def _preset(
                 f"-o recipe.{key}: a recipe has no field {field_name!r}{nearest(field_name, fields)}"
                 f" (fields: {', '.join(fields)})"
             )
-        value: Any = None if text.lower() == "none" else text
-        if content[stage][field_name] != value:
-            content[stage][field_name] = value
-            changed[key] = value
-    return parse(Preset, content, f"-o recipe (preset {name!r})"), changed
+        content[stage][field_name] = None if text.lower() == "none" else text
+        fields_given.append((stage, field_name))
+    wanted = parse(Preset, content, f"-o recipe (preset {name!r})")
+    changed = {
+        f"{stage}.{field_name}": getattr(wanted.stage(stage), field_name)
+        for stage, field_name in fields_given
+        if getattr(wanted.stage(stage), field_name) != getattr(preset.stage(stage), field_name)
+    }
+    return wanted, changed
 
 
 def _targets(benchmark: Benchmark, names: tuple[str, ...]) -> dict[str, Split]:

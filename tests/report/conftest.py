@@ -47,9 +47,7 @@ def stage(name: str, model: str = "student", cached: bool = False) -> dict[str, 
     }
 
 
-def content(
-    method: str = "gkd", seed: int = 0, values: list[float] | None = None, **changes: Any
-) -> dict[str, Any]:
+def content(method: str = "gkd", seed: int = 0, values: list[float] | None = None, **changes: Any) -> dict[str, Any]:
     """Return a record's JSON; `values` are in-domain and targets; `spec_x` changes spec.x."""
     level = LEVEL.get(method, 45.0)
     noise = random.Random(f"{method}{seed}")

@@ -151,7 +151,7 @@ def test_csv_holds_unrounded_values(results: Path, matrix: list[Record], tmp_pat
             assert found[record.run_id, "OOD mean"] == record.summary.ood
             assert found[record.run_id, "gap"] == record.summary.gap
     assert [line["status"] for line in lines if line["quantity"] == "status"] == ["failed"]
-    assert not (tmp_path / "report.html").exists()
+    assert not (tmp_path / "report.html").exists() and not (tmp_path / "figures").exists()
 
 
 def test_empty_results_say_what_to_do(tmp_path: Path) -> None:
@@ -207,9 +207,7 @@ def test_import_loads_no_torch() -> None:
         "import sys, gkdbench.report.build, gkdbench.report.terminal; "
         "print([m for m in ('torch', 'timm', 'matplotlib.pyplot') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "[]"
 
 
@@ -218,7 +216,5 @@ def test_terminal_table_needs_no_plotting() -> None:
         "import sys, gkdbench.report.terminal; "
         "print([m for m in ('torch', 'matplotlib', 'pandas', 'jinja2') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "[]"

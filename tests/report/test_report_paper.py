@@ -59,9 +59,7 @@ def test_every_cell_is_shown_exactly() -> None:
                 if column.title == f"{number.source} → {number.target}"
                 and row.head == number.method
                 and all(
-                    fact in table.caption or fact in {cell.text for cell in row.cells}
-                    for fact in number.key
-                    if fact
+                    fact in table.caption or fact in {cell.text for cell in row.cells} for fact in number.key if fact
                 )
             ]
             assert printed(number.value, number.approximate) in matches
@@ -79,9 +77,7 @@ def test_wide_csv_of_a_published_table_holds_the_printed_values() -> None:
 
 def test_approximate_values_carry_a_tilde() -> None:
     tables = paper_tables()
-    tildes = [
-        cell.text for table in tables for row in table.rows for cell in row.cells if cell.text.startswith("~")
-    ]
+    tildes = [cell.text for table in tables for row in table.rows for cell in row.cells if cell.text.startswith("~")]
     assert len(tildes) == 23 + 3
     assert "~53" in tildes
 
