@@ -28,7 +28,7 @@ def run(
     pair: Annotated[str, typer.Option(help="TEACHER:STUDENT; default: the setting's first.")] = "",
     decoder: Annotated[str, typer.Option(help="Another decoder than the benchmark's.")] = "",
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Such as 0, 0-2 or 0,3.")] = "0",
-    teacher_seed: Annotated[int, typer.Option(help="Seed of the shared teacher.")] = 0,
+    teacher_seed: Annotated[int, typer.Option(help="Seed of the shared teacher.", min=0)] = 0,
     no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Do not report the teacher.")] = False,
     preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "",
     targets: Annotated[str, typer.Option(help="Only these targets; held-out: the hidden ones.")] = "",
@@ -56,7 +56,7 @@ def run(
     from gkdbench.spec.selection import Selection, resolve
 
     if repeat:
-        selection = _repeated(repeat, results)
+        selection = _repeated(repeat, results, benchmark)
     elif method:
         selection = Selection(
             methods=_names(method),
@@ -105,12 +105,13 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
-def _repeated(name: str, results: Path) -> "Selection":
+def _repeated(name: str, results: Path, benchmark: str) -> "Selection":
+    """Return the selection of a record; a user's benchmark is found again by the path of its YAML."""
     from gkdbench.run.record import read_record
     from gkdbench.spec.selection import selection_of
 
     path = Path(name) if name.endswith(".json") else results / "runs" / name / "record.json"
-    return selection_of(read_record(path).spec)
+    return selection_of(read_record(path).spec, benchmark if benchmark.endswith((".yaml", ".yml")) else None)
 
 
 def _run_all(
@@ -167,6 +168,9 @@ def _conclude(
     from gkdbench.report.terminal import terminal_tables
 
     if not finished:
+        if as_json and failures:
+            worst = max(failures, key=lambda e: e.exit_code)
+            print_json({"error": str(worst), "exit_code": worst.exit_code})
         return
     records = [one.record for one in finished]
     if as_json:

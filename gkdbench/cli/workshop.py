@@ -35,6 +35,7 @@ def open_workshop(
             stop=stop,
             display=choose_display(),
             workers=hardware["workers"],
+            checkpoint_s=float(os.environ.get("GKDBENCH_CHECKPOINT_S", "60")),
             fresh=fresh,
         )
 

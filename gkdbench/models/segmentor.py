@@ -13,21 +13,16 @@ from gkdbench.spec.benchmark import Decoder as DecoderSpec
 class Segmentor(nn.Module):
     """An encoder with or without a head on a token grid.
 
-    `grid` is where tokens are laid out for the head: the encoder's own, or for a CNN teacher the student's.
+    `fixed_grid` is where tokens are laid out for the head if not on the encoder's own grid: a CNN teacher takes
+    its student's.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        decoder: DecoderSpec,
-        num_classes: int,
-        grid: tuple[int, int] | None = None,
-    ) -> None:
+    def __init__(self, encoder: Encoder, decoder: DecoderSpec, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder_spec = decoder
         self.num_classes = num_classes
-        self.fixed_grid = grid
+        self.fixed_grid: tuple[int, int] | None = None
         self.head: SegmentationHead | None = None
         self.reads = [
             None if depth == 1.0 and encoder.is_transformer else encoder.block_index(float(depth))

@@ -28,7 +28,7 @@ from gkdbench.run.record import (
     StageRecord,
     Summary,
 )
-from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, restore
+from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, fit, restore
 from gkdbench.run.store import Artefact
 from gkdbench.spec.benchmark import Split
 from gkdbench.spec.method_source import find_method
@@ -145,6 +145,8 @@ def _train(
             f"method {spec.method.name!r}: its last stage {last.stage.name!r} trains no head, so there is "
             "nothing to judge; end with a stage that has a task"
         )
+    inference = spec.benchmark.inference
+    fit(segmentor, spec, model, inference.window or inference.size)
     if shop.fabric.device.type == "cpu":
         segmentor.use_plain_attention()
     return segmentor
@@ -156,14 +158,16 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
     judged: dict[str, Judged] = {}
 
     def one(name: str, split: Split, role: str) -> SplitResult:
-        shop.display.begin(f"{spec.method.name}: judging {name}")
+        def meter(done: int, total: int) -> None:
+            shop.display.progress(done, total, name)
+
         dataset = open_split(
             split,
             benchmark,
             spec.source.folder,
             shop.place,
             limit=spec.preset.limits.get(role),  # type: ignore[call-overload]
-            progress=shop.display.progress,
+            progress=meter,
         )
         result = judge(
             segmentor,
@@ -173,11 +177,12 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
             device=shop.fabric.device,
             precision=spec.preset.task.precision,
             stop=shop.stop,
-            meter=shop.display.progress,
+            meter=meter,
         )
         judged[name] = result
         return split_result(result, spec)
 
+    shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
     record.in_domain = one("in-domain val", benchmark.source.val, "val")
     record.model["images_per_s"] = round(judged["in-domain val"].images_per_s, 2)
     shop.store.write_record(record)

@@ -62,10 +62,16 @@ def build_segmentor(spec: RunSpec, model: str, size: tuple[int, int], seed: int)
     """Build the teacher or student of a run with its initial encoder and no head."""
     source = spec.teacher if model == "teacher" else spec.student
     encoder, _ = build_encoder(source, size, seed)
-    grid = None
-    if model == "teacher" and not encoder.is_transformer:
-        grid = build_encoder(spec.student, size, seed)[0].grid
-    return Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes), grid)
+    segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
+    fit(segmentor, spec, model, size)
+    return segmentor
+
+
+def fit(segmentor: Segmentor, spec: RunSpec, model: str, size: tuple[int, int]) -> None:
+    """Fit a segmentor to an image size; a CNN teacher's tokens lie on the grid the student has at that size."""
+    segmentor.encoder.resize(size)
+    if model == "teacher" and not segmentor.encoder.is_transformer:
+        segmentor.fixed_grid = build_encoder(spec.student, size, spec.seed)[0].grid
 
 
 def restore(segmentor: Segmentor, encoder: Artefact | None, head: Artefact | None) -> None:
