@@ -105,9 +105,13 @@ def _inspect(name: str, place: "DataPlace", sample: int | None, out: Path | None
     for split_name, split in splits.items():
         display.begin(f"reading {split_name}")
         dataset = open_split(split, benchmark, source.folder, place, progress=display.progress)
-        facts[split_name] = inspect_split(dataset, benchmark.classes, benchmark.ignore, sample)
+        # the proxy pool is unlabelled by definition, even where the renderer knows better
+        labelled = split_name != "proxy"
+        facts[split_name] = inspect_split(
+            dataset, benchmark.classes, benchmark.ignore, sample, labelled=labelled
+        )
         shown = spread(len(dataset), 6)
-        labels = [dataset.labels(i) for i in shown]
+        labels = [dataset.labels(i) if labelled else None for i in shown]
         known = [label for label in labels if label is not None]
         rows.append((split_name, [dataset.image(i) for i in shown], known or None))
     path = out or Path(f"{benchmark.name}-contact-sheet.png")

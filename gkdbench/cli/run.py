@@ -133,7 +133,8 @@ def _run_all(
             finished.append(found)
     if not work:
         return finished, failures
-    os.environ.setdefault("OMP_NUM_THREADS", str(hardware["threads"] or 1))
+    hardware["threads"] = hardware["threads"] or _default_threads()
+    os.environ["OMP_NUM_THREADS"] = str(hardware["threads"])  # read when torch is imported
     from gkdbench.cli.workshop import open_workshop
 
     with open_workshop(store, place, hardware, fresh=fresh) as shop:
@@ -155,6 +156,12 @@ def _run_all(
             reason = f": {result.record.reason}" if result.record.reason else ""
             say(f"{result.record.run_id}: {result.record.status}{reason}")
     return finished, failures
+
+
+def _default_threads() -> int:
+    """Return OMP_NUM_THREADS, else the number of cores, four at most: small models gain nothing beyond."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) > 0 else min(os.cpu_count() or 1, 4)
 
 
 def _conclude(

@@ -25,7 +25,7 @@ def open_workshop(
     device, devices = hardware["device"], hardware["devices"]
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu")
-    torch.set_num_threads(hardware["threads"] or int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(hardware["threads"])
     fabric = make_fabric(device, devices)
     with stop_on_signals() as stop:
         yield Workshop(

@@ -22,7 +22,7 @@ class Loaded:
 def load_records(results: Path, published: Path | None = None) -> Loaded:
     """Read every record below a results directory, and below a folder of committed records.
 
-    A run found twice counts once: the user's own, in runs/, wins over a committed one.
+    A run found twice counts once: the user's own, in runs/, wins over a committed one unless it is not done.
     """
     own: list[Path] = []
     committed: list[Path] = []
@@ -39,7 +39,9 @@ def load_records(results: Path, published: Path | None = None) -> Loaded:
             # One file can be reached through both folders; it is one problem.
             skipped.setdefault(path.resolve(), one_line(str(error)))
             continue
-        by_run.setdefault(record.run_id, record)
+        found = by_run.setdefault(record.run_id, record)
+        if found.status != "done" and record.status == "done":
+            by_run[record.run_id] = record
     ordered = sorted(by_run.values(), key=lambda record: record.run_id)
     return Loaded(tuple(ordered), tuple(skipped.values()))
 

@@ -107,7 +107,7 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
 
 def teacher_of(spec: RunSpec) -> RunSpec:
     """Return the run that makes this run's shared teacher."""
-    method = find_method(spec.teacher_method)
+    method = find_method(spec.teacher_method, f"setting {spec.setting!r}, teacher_method")
     return dataclasses.replace(
         spec, method=method, options=method.parse_options({}, "teacher"), seed=spec.teacher_seed
     )

@@ -1,8 +1,9 @@
 """Training a planned stage, or taking its finished artefact from the store."""
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -130,7 +131,7 @@ class StageRunner:
             ignore=spec.benchmark.ignore,
         )
         samples = self._samples(planned)
-        self._look_up_frozen(module, samples, planned)
+        before_s = self._look_up_frozen(module, samples, planned)
         outcome = train(
             Training(
                 module=module,
@@ -147,18 +148,20 @@ class StageRunner:
         )
         if shop.fabric.is_global_zero:
             self._export(folder, student)
+            outcome = replace(outcome, wall_s=outcome.wall_s + before_s)
             shop.store.finish(planned.digest, _facts(planned, outcome))
         shop.fabric.barrier()
         finished = shop.store.artefact(planned.digest)
         assert finished is not None
         return finished
 
-    def _look_up_frozen(self, module: StageModule, samples: Samples, planned: PlannedStage) -> None:
-        """Compute a frozen encoder's features beforehand where that saves passes."""
+    def _look_up_frozen(self, module: StageModule, samples: Samples, planned: PlannedStage) -> float:
+        """Compute a frozen encoder's features beforehand where that saves passes; return the seconds spent."""
+        began = time.monotonic()
         student, recipe, device = module.student, planned.recipe, self.shop.fabric.device
         taps = planned.stage.taps_student
         if taps.blocks or taps.qkv or not worth_it(planned.stage, student, samples, recipe):
-            return
+            return 0.0
         features = compute(
             student,
             samples,
@@ -169,6 +172,7 @@ class StageRunner:
         )
         module.lookup = lambda variants: features.rows(variants, device)
         module.train()
+        return time.monotonic() - began
 
     def _student(self, planned: PlannedStage) -> Segmentor:
         """The model this stage trains, with what earlier stages left in it."""

@@ -64,7 +64,7 @@ def find_benchmark(name: str) -> BenchmarkSource:
         known = benchmark_files()
         if name not in known:
             raise UsageError(
-                f"unknown benchmark {name!r}{nearest(name, known)} (known: {', '.join(known)}; "
+                f"--benchmark: unknown benchmark {name!r}{nearest(name, known)} (known: {', '.join(known)}; "
                 "your own: the path of its YAML file)"
             )
         path = known[name]
@@ -98,7 +98,7 @@ def find_setting(benchmark: Benchmark, name: str) -> SettingSpec:
     if name not in benchmark.settings:
         known = list(benchmark.settings)
         raise UsageError(
-            f"benchmark {benchmark.name!r} has no setting {name!r}{nearest(name, known)}"
+            f"--setting: benchmark {benchmark.name!r} has no setting {name!r}{nearest(name, known)}"
             f" (known: {', '.join(known)})"
         )
     return benchmark.settings[name]

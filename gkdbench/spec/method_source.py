@@ -103,21 +103,21 @@ def installed() -> dict[str, EntryPoint]:
     return found
 
 
-def find_method(name: str) -> MethodSource:
-    """Find an installed method by name, or one in a file by `PATH.py:NAME`."""
+def find_method(name: str, origin: str = "--method") -> MethodSource:
+    """Find an installed method by name, or one in a file by `PATH.py:NAME`; `origin` is who named it."""
     if ".py" in name:
         path, _, function = name.rpartition(":") if ":" in name else (name, "", "")
         file = Path(path)
         if not function:
-            raise UsageError(f"--method {name}: say which function of the file, as PATH.py:NAME")
+            raise UsageError(f"{origin} {name}: say which function of the file, as PATH.py:NAME")
         if not file.is_file():
-            raise UsageError(f"--method {name}: no such file {file}")
+            raise UsageError(f"{origin} {name}: no such file {file}")
         return _read(function, file.resolve(), function, None, str(file))
     entry = installed().get(name)
     if entry is None:
         known = sorted(installed())
         raise UsageError(
-            f"unknown method {name!r}{nearest(name, known)} (known: {', '.join(known)}; "
+            f"{origin}: unknown method {name!r}{nearest(name, known)} (known: {', '.join(known)}; "
             "a method of your own: PATH.py:NAME)"
         )
     try:

@@ -99,7 +99,7 @@ def _with_decoder(source: BenchmarkSource, decoder: str | None) -> BenchmarkSour
     known = get_args(Decoder.model_fields["name"].annotation)
     if decoder not in known:
         raise UsageError(
-            f"unknown decoder {decoder!r}{nearest(decoder, known)} (known: {', '.join(known)})"
+            f"--decoder: unknown decoder {decoder!r}{nearest(decoder, known)} (known: {', '.join(known)})"
         )
     other = source.benchmark.decoder.model_copy(update={"name": decoder})
     return BenchmarkSource(source.benchmark.model_copy(update={"decoder": other}), source.folder)
@@ -163,7 +163,7 @@ def _run(
     if pair not in setting.pairs:
         known = setting.pairs
         raise UsageError(
-            f"setting {setting_name!r} of benchmark {benchmark.name!r} has no pair {pair!r}"
+            f"--pair: setting {setting_name!r} of benchmark {benchmark.name!r} has no pair {pair!r}"
             f"{nearest(pair, known)} (known: {', '.join(known)})"
         )
     teacher, student = split_pair(pair, source.folder)
@@ -218,7 +218,7 @@ def _preset(
     if name not in benchmark.presets:
         known = list(benchmark.presets)
         raise UsageError(
-            f"benchmark {benchmark.name!r} has no preset {name!r}{nearest(name, known)}"
+            f"--preset: benchmark {benchmark.name!r} has no preset {name!r}{nearest(name, known)}"
             f" (known: {', '.join(known)})"
         )
     preset = benchmark.presets[name]
@@ -261,7 +261,7 @@ def _targets(benchmark: Benchmark, names: tuple[str, ...]) -> dict[str, Split]:
             chosen[name] = available[name]
         else:
             raise UsageError(
-                f"benchmark {benchmark.name!r} has no target {name!r}{nearest(name, available)}"
+                f"--targets: benchmark {benchmark.name!r} has no target {name!r}{nearest(name, available)}"
                 f" (known: {', '.join(available)})"
             )
     return chosen
