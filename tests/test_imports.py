@@ -176,5 +176,7 @@ def test_the_rule_itself_finds_offenders() -> None:
     assert not allowed("run", "gkdbench.cli.console.say")
     assert not allowed("api", "gkdbench.engine.loop.train")
     assert allowed("report", "gkdbench.run.record.Record") and allowed("cli", "gkdbench.report.build")
-    source = "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    from . import c\n    from ..d import e\n"
+    source = (
+        "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    from . import c\n    from ..d import e\n"
+    )
     assert list(imports(ast.parse(source), "x.y")) == [(4, "b"), (6, "x.y.c"), (7, "x.d.e")]

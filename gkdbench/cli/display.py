@@ -80,7 +80,22 @@ def time_left(began: float, done: int, total: int) -> str:
     return f"{minutes}:{seconds:02d}"
 
 
-def choose_display() -> PlainDisplay:
-    """Return the bar on a terminal, plain lines elsewhere."""
+class SilentDisplay(PlainDisplay):
+    """For the processes of a multi-device run that are not the first."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def begin(self, title: str) -> None:
+        """Show nothing."""
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        """Show nothing."""
+
+
+def choose_display(rank: int = 0) -> PlainDisplay:
+    """Return the bar on a terminal, plain lines elsewhere, nothing for other ranks than the first."""
+    if rank:
+        return SilentDisplay()
     dumb = os.environ.get("TERM", "") in ("", "dumb")
     return BarDisplay() if sys.stderr.isatty() and not dumb else PlainDisplay()

@@ -80,9 +80,13 @@ def run(
     store.prepare()
     hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}
     finished, failures = _run_all(specs, store, place, fresh, hardware)
-    _conclude(finished, failures, results, not no_report, as_json)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # set for each process of a multi-device run
+        _conclude(finished, results, not no_report, as_json)
     if failures:
-        raise typer.Exit(max(failures, key=lambda e: e.exit_code).exit_code)
+        worst = max(failures, key=lambda e: e.exit_code)
+        if as_json and not finished:
+            raise worst  # so that there is one JSON document, and it says what went wrong
+        raise typer.Exit(worst.exit_code)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -149,12 +153,12 @@ def _run_all(
                 # a broken run must not take the others of a matrix with it
                 if len(work) == 1:
                     raise
-                say(f"gkdbench: {spec.method.name} ({spec.setting}, seed {spec.seed}): {error}")
+                shop.display.say(f"gkdbench: {spec.method.name} ({spec.setting}, seed {spec.seed}): {error}")
                 failures.append(error)
                 continue
             finished.append(result)
             reason = f": {result.record.reason}" if result.record.reason else ""
-            say(f"{result.record.run_id}: {result.record.status}{reason}")
+            shop.display.say(f"{result.record.run_id}: {result.record.status}{reason}")
     return finished, failures
 
 
@@ -165,19 +169,12 @@ def _default_threads() -> int:
 
 
 def _conclude(
-    finished: "list[Finished]",
-    failures: list[GkdbenchError],
-    results: Path,
-    with_report: bool,
-    as_json: bool,
+    finished: "list[Finished]", results: Path, with_report: bool, as_json: bool
 ) -> None:
     from gkdbench.report.build import build_report
     from gkdbench.report.terminal import terminal_tables
 
     if not finished:
-        if as_json and failures:
-            worst = max(failures, key=lambda e: e.exit_code)
-            print_json({"error": str(worst), "exit_code": worst.exit_code})
         return
     records = [one.record for one in finished]
     if as_json:

@@ -33,7 +33,7 @@ def open_workshop(
             place=place,
             fabric=fabric,
             stop=stop,
-            display=choose_display(),
+            display=choose_display(fabric.global_rank),
             workers=hardware["workers"],
             checkpoint_s=float(os.environ.get("GKDBENCH_CHECKPOINT_S", "60")),
             fresh=fresh,

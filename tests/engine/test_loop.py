@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from gkdbench_methods.gkd import Task
-from gkdbench_methods.vanilla_kd import VanillaKD
 from toy import module, recipe, training
 
 from gkdbench.api import Stage
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import train
 from gkdbench.errors import DataError, GkdbenchError, Interrupted
+from gkdbench_methods.gkd import Task
+from gkdbench_methods.vanilla_kd import VanillaKD
 
 
 def kd() -> Stage:

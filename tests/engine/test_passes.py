@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from gkdbench_methods.gkd import Task
 from toy import CLASSES, SIZE, module, recipe, samples
 
 from gkdbench.api import Stage, Taps
@@ -10,6 +9,7 @@ from gkdbench.data.stream import Batch, Share, batches
 from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.passes import LiveStep, Moment
+from gkdbench_methods.gkd import Task
 
 
 class Probe(Stage):

@@ -1,5 +1,6 @@
 """Learning rates are pure functions of the step with the shape their names promise."""
 
+import itertools
 import math
 
 import pytest
@@ -56,7 +57,7 @@ def test_up_then_down_and_never_below_the_floor(
     assert all(0 < rate <= 1 + 1e-12 for rate in rates) and max(rates) == pytest.approx(1.0)
     rising, falling = rates[:warmup], rates[warmup:]
     assert rising == sorted(rising)
-    assert all(a >= b - 1e-12 for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(falling))
     assert min(falling) >= floor - 1e-12
     assert rates == [rate_factor(made, step) for step in range(steps)]
 

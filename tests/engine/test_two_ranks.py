@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from gkdbench_methods.gkd import Distillation
-from gkdbench_methods.vanilla_kd import VanillaKD
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from toy import module, recipe, samples, training
@@ -13,6 +11,8 @@ from gkdbench.data.stream import Share, batches
 from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import Moment
+from gkdbench_methods.gkd import Distillation
+from gkdbench_methods.vanilla_kd import VanillaKD
 
 
 def make(kind: str):

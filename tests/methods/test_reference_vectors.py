@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from gkdbench_methods.gkd import QSD, Distillation
-from gkdbench_methods.vanilla_kd import VanillaKD, pixel_kl
 from recorded import RecordedStep, assert_close, leaf, load_vectors, view
 
 from gkdbench.api import Side
+from gkdbench_methods.gkd import QSD, Distillation
+from gkdbench_methods.vanilla_kd import VanillaKD, pixel_kl
 
 
 def side(width: int) -> Side:

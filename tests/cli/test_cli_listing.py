@@ -1,0 +1,166 @@
+"""`gkdbench list` and `gkdbench check`: what they print, as text and as JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from gkdbench.cli.main import app
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Return a function that runs a command inside an empty folder."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.delenv("GKDBENCH_DATA", raising=False)
+    monkeypatch.setenv("GKDBENCH_CACHE", str(tmp_path / "cache"))
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def document(result: Result) -> Any:
+    """Return the JSON document that is all of stdout."""
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("methods", {"gkd", "vanilla_kd", "finetune", "frozen", "teacher"}),
+        ("benchmarks", {"streets", "camvid"}),
+        ("settings", {"streets/f2l", "streets/f2f", "camvid/f2l"}),
+        ("models", {"streets-teacher", "streets-local", "streets-foundation"}),
+        ("datasets", {"streets/source", "streets/night", "camvid/dusk", "camvid/proxy"}),
+    ],
+)
+def test_what_there_is(invoke: Invoke, what: str, names: set[str]) -> None:
+    listed = document(invoke("list", what, "--json"))
+    assert names <= set(listed)
+    table = invoke("list", what).stdout
+    assert all(name in table for name in names)
+    assert table.splitlines()[1].startswith("---")
+
+
+def test_one_name_gives_all_about_it(invoke: Invoke) -> None:
+    assert "cls_in_fea (bool, default True)" in invoke("list", "methods", "gkd").stdout
+    assert set(document(invoke("list", "methods", "gkd", "--json"))) == {"gkd"}
+    text = invoke("list", "benchmarks", "streets").stdout
+    assert "night, fog, rain, snow, city, camera" in text and "quick: minutes on a laptop (default)" in text
+    assert "SegNet" in invoke("list", "benchmarks", "camvid").stdout
+
+
+def test_a_pattern(invoke: Invoke) -> None:
+    assert set(document(invoke("list", "settings", "streets/*", "--json"))) == {"streets/f2l", "streets/f2f"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("metods",), "cannot list 'metods'; did you mean 'methods'? (known: methods, benchmarks,"),
+        (("methods", "gdk"), "no method 'gdk'; did you mean 'gkd'?"),
+        (("benchmarks", "street"), "no benchmark 'street'; did you mean 'streets'?"),
+        (("runs", "streets-x"), "no run 'streets-x'"),
+    ],
+)
+def test_what_there_is_not(invoke: Invoke, arguments: tuple[str, ...], message: str) -> None:
+    result = invoke("list", *arguments)
+    assert result.exit_code == 2 and result.stdout == ""
+    assert result.stderr.startswith(f"gkdbench: {message}") and result.stderr.count("\n") == 1
+    as_json = invoke("list", *arguments, "--json")
+    assert json.loads(as_json.stdout)["exit_code"] == 2 == as_json.exit_code
+
+
+def record_content(**changes: Any) -> dict[str, Any]:
+    spec = {
+        "method": "gkd", "method_source": "gkdbench 0", "options": {}, "setting": "f2l", "pair": "a:b",
+        "teacher": "a", "student": "b", "benchmark": "streets", "benchmark_version": 1, "task": "segmentation",
+        "decoder": {"name": "linear"}, "seed": 0, "teacher_seed": 0, "preset": "smoke", "recipe": {},
+        "targets": ["night"], "code": "0" * 64,
+    }  # fmt: skip
+    made = {
+        "schema": 1, "run_id": "streets-f2l-gkd-s0-12345678", "digest": "12345678", "status": "done",
+        "started": "2026-01-01T00:00:00+00:00", "command": "gkdbench run", "version": "0", "commit": None,
+        "spec": spec, "metric": "mIoU", "mean_rule": "skip_absent", "classes": ["road", "sky"],
+        "summary": {"in_domain": 61.25, "ood": 40.04, "gap": 21.21, "worst_target": "night"},
+    }  # fmt: skip
+    return {**made, **changes}
+
+
+def put_record(results: Path, run_id: str, content: Any) -> None:
+    folder = results / "runs" / run_id
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def test_runs(invoke: Invoke, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    assert invoke("list", "runs", "--results", results).stdout == "no runs\n"
+    put_record(results, "a", record_content())
+    put_record(results, "b", record_content(run_id="b", status="failed", reason="why", summary=None))
+    put_record(results, "c", record_content(schema=2))
+    put_record(results, "d", "{half")
+    listed = document(invoke("list", "runs", "--results", results, "--json"))
+    done = listed["streets-f2l-gkd-s0-12345678"]
+    assert (done["status"], done["in"], done["OOD"]) == ("done", "61.2", "40.0")
+    assert (listed["b"]["status"], listed["b"]["_reason"]) == ("failed", "why")
+    assert listed["c"]["status"] == listed["d"]["status"] == "unreadable"
+    assert "schema 2; this gkdbench reads schema 1" in listed["c"]["_reason"]
+    assert "not valid JSON" in listed["d"]["_reason"]
+    table = invoke("list", "runs", "--results", results).stdout.splitlines()
+    assert table[0].split() == ["name", "status", "in", "OOD"] and len(table) == 2 + 4
+
+
+def test_check_env(invoke: Invoke, tmp_path: Path) -> None:
+    facts = document(invoke("check", "env", "--json", "--results", tmp_path / "results"))
+    assert facts["libraries"]["torch"][0].isdigit() and facts["results_free_gib"] > 0
+    assert facts["results"] == str(tmp_path / "results") and facts["cache"] == str(tmp_path / "cache")
+    text = invoke("check", "env", "--results", tmp_path / "results").stdout
+    assert "timm" in text and "cache_writable" in text
+
+
+def test_check_data(invoke: Invoke, tiny_benchmark: Any, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheets" / "sheet.png"
+    arguments = ("check", "data", tiny_benchmark.yaml, "--data-root", tiny_benchmark.data_root, "--out", sheet)
+    report = document(invoke(*arguments, "--json"))
+    assert (report["benchmark"], report["classes"], report["contact_sheet"]) == ("tiny", 3, str(sheet))
+    assert {name: facts["images"] for name, facts in report["splits"].items()} == {
+        "source train": 5, "source val": 2, "proxy": 6, "dusk": 3, "dawn": 1,
+    }  # fmt: skip
+    assert report["splits"]["dusk"]["classes_seen"] == 3 and report["splits"]["proxy"]["labelled"] is None
+    assert Image.open(sheet).size > (300, 200)
+    table = invoke(*arguments).stdout
+    assert "unlabelled" in table and "3 of 3" in table and "48x32" in table
+
+
+def test_check_data_reads_a_sample_or_everything(invoke: Invoke, tiny_benchmark: Any) -> None:
+    arguments = ("check", "data", tiny_benchmark.yaml, "--data-root", tiny_benchmark.data_root, "--json")
+    few = document(invoke(*arguments, "--sample", "2"))
+    assert few["splits"]["source train"]["read"] == 2
+    assert document(invoke(*arguments, "--full"))["splits"]["source train"]["read"] == 5
+
+
+def test_check_data_takes_the_root_from_the_environment(
+    invoke: Invoke, tiny_benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GKDBENCH_DATA", str(tiny_benchmark.data_root))
+    assert document(invoke("check", "data", tiny_benchmark.yaml, "--json"))["splits"]["dawn"]["images"] == 1
+
+
+def test_check_data_names_a_broken_file(invoke: Invoke, tiny_benchmark: Any, write_ids: Any) -> None:
+    arguments = ("check", "data", tiny_benchmark.yaml, "--data-root", tiny_benchmark.data_root, "--full")
+    label = tiny_benchmark.label("test/1")
+    write_ids(label, np.full((32, 48), 99))
+    result = invoke(*arguments)
+    last = result.stderr.splitlines()[-1]
+    assert result.exit_code == 3 and result.stdout == ""
+    assert last.startswith(f"gkdbench: {label}: label id 99 is not in the label map (1536 pixels)")
+    assert json.loads(invoke(*arguments, "--json").stdout)["exit_code"] == 3
+    assert not list(Path.cwd().iterdir())  # no half a contact sheet

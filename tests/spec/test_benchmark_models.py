@@ -1,0 +1,167 @@
+"""Benchmarks, recipes and models refuse what makes no sense, naming the key; the shipped ones are sound."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gkdbench.errors import UsageError
+from gkdbench.spec.benchmark import Benchmark, FolderSplit
+from gkdbench.spec.catalogue import (
+    benchmark_files,
+    find_benchmark,
+    find_model,
+    find_setting,
+    models,
+    split_pair,
+)
+from gkdbench.spec.documents import parse, read_yaml
+from gkdbench.spec.method_source import find_method
+from gkdbench.spec.model import ModelTable
+from gkdbench.spec.recipe import STAGE_NAMES, Preset
+
+
+def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a copy with the value at a dotted path replaced."""
+    content = copy.deepcopy(content)
+    *parents, last = path.split(".")
+    section = content
+    for parent in parents:
+        section = section[parent]
+    section[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("palette", [[0, 0, 0]], "1 palette colours for 3 classes"),
+        ("palette", [[0, 0]] * 3, "key 'palette.0.2' is missing"),
+        ("classes", ["one"], "key 'classes': List should have at least 2 items"),
+        ("ignore", 2, "ignore 2 is a class index"),
+        ("ignore", 256, "key 'ignore': Input should be less than or equal to 255 (got 256)"),
+        ("default_preset", "paper", "default_preset 'paper' is not among the presets"),
+        ("default_preset", "fast", "key 'default_preset': Input should be 'smoke', 'quick', 'standard' or 'paper'"),
+        ("default_setting", "f2f", "default_setting 'f2f' is not among the settings"),
+        ("separates_most", "noon", "separates_most 'noon' is not a target"),
+        ("label_map", {70000: 0}, "label_map: id 70000 is outside 0..65535"),
+        ("label_map", {-1: 0}, "label_map: id -1 is outside 0..65535"),
+        ("label_map", {0: 3}, "label_map: id 0 maps to 3, which is no class"),
+        ("label_map", {"sky": 0}, "key 'label_map.sky.[key]': Input should be a valid integer"),
+        ("mean_rule", "skip_absnt", "key 'mean_rule': Input should be 'skip_absent' or 'present_in_truth'"),
+        ("name", "../elsewhere", "key 'name': String should match pattern"),
+        ("name", "a\n", "key 'name': String should match pattern"),
+        ("targets", {}, "key 'targets': Dictionary should have at least 1 item"),
+        ("targets", {"a/b": {"reader": "folders", "root": "town"}}, "key 'targets.a/b.[key]': String should match"),
+        ("settings.f2l.pairs", [], "key 'settings.f2l.pairs': List should have at least 1 item"),
+        ("settings.f2l.pair", ["a:b"], "key 'settings.f2l.pair' is not known; did you mean 'pairs'?"),
+        ("source.train.reader", "zip", "key 'source.train': Input tag 'zip'"),
+        ("source.train.root", "../x", "key 'source.train.folders': root must be a path below the data root"),
+        ("source.train.images", "/etc", "key 'source.train.folders': images must be a path below the data root"),
+        ("source.val.labels", "a/../../b", "key 'source.val.folders': labels must be a path below the data root"),
+        ("targets.dusk.list", "../l.txt", "key 'targets.dusk.folders': list must be a path below the data root"),
+        ("inference.window", [8, 8], "key 'inference': window and stride come together"),
+        (
+            "inference",
+            {"size": [32, 48], "window": [16, 16], "stride": [8, 17]},
+            "key 'inference': stride must not exceed the window: pixels would go unseen",
+        ),
+        ("inference.size", [0, 48], "key 'inference.size.0': Input should be greater than 0 (got 0)"),
+        ("decoder.reads", [], "key 'decoder': reads needs at least one depth in (0, 1]"),
+        ("decoder.reads", [0.0, 1.0], "key 'decoder': reads needs at least one depth in (0, 1]"),
+        ("decoder.reads", [1.5], "key 'decoder': reads needs at least one depth in (0, 1]"),
+        ("decoder.name", "mask2former", "key 'decoder.name': Input should be 'context' or 'linear'"),
+        ("presets.smoke.task.micro_batch", 3, "key 'presets.smoke.task': batch must be a multiple of micro_batch"),
+        ("presets.smoke.task.warmup", 2, "key 'presets.smoke.task': warmup must be shorter than steps"),
+        (
+            "presets.smoke.task.augmentation",
+            {"scale": [1.5, 0.5]},
+            "key 'presets.smoke.task.augmentation': scale needs 0 < low <= high",
+        ),
+        (
+            "presets.smoke.task.augmentation",
+            {"scale": [0.0, 0.5]},
+            "key 'presets.smoke.task.augmentation': scale needs 0 < low <= high",
+        ),
+        ("presets.smoke.task.lr", -1, "key 'presets.smoke.task.lr': Input should be greater than 0 (got -1)"),
+        ("presets.smoke.task.lr", float("inf"), "key 'presets.smoke.task.lr': Input should be a finite number"),
+        ("presets.smoke.task.stepz", 3, "key 'presets.smoke.task.stepz' is not known; did you mean 'steps'?"),
+        ("presets.smoke.limits", {"target": 0}, "key 'presets.smoke.limits.target': Input should be greater than 0"),
+        ("presets.smoke.limits", {"test": 1}, "key 'presets.smoke.limits.test.[key]': Input should be 'source'"),
+    ],
+)
+def test_a_senseless_benchmark_is_refused(tiny_content: dict[str, Any], path: str, value: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(Benchmark, changed(tiny_content, path, value), "my.yaml")
+    assert str(caught.value).startswith(f"my.yaml: {message}")
+
+
+def test_a_stage_left_out_is_named(tiny_content: dict[str, Any]) -> None:
+    del tiny_content["presets"]["smoke"]["task"]
+    with pytest.raises(UsageError, match=r"key 'presets\.smoke\.task' is missing"):
+        parse(Benchmark, tiny_content, "my.yaml")
+
+
+def test_the_tiny_benchmark_itself_is_sound(tiny_content: dict[str, Any]) -> None:
+    benchmark = parse(Benchmark, tiny_content, "my.yaml")
+    assert isinstance(benchmark.proxy, FolderSplit) and benchmark.proxy.labels is None
+
+
+def test_a_preset_finds_every_stage(tiny_content: dict[str, Any]) -> None:
+    preset = parse(Preset, tiny_content["presets"]["quick"], "preset")
+    assert preset.stage("joint").steps == 4
+    assert {preset.stage(name).batch for name in STAGE_NAMES} == {2}
+
+
+def test_weights_must_be_somewhere() -> None:
+    entry = {"description": "d", "role": "local", "timm": "vit", "licence": "MIT", "weights": {"names": "timm"}}
+    with pytest.raises(UsageError, match=r"key 'models\.a\.weights': say where the weights are"):
+        parse(ModelTable, {"models": {"a": entry}}, "models.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(benchmark_files()))
+def test_shipped_benchmarks_name_models_and_methods_that_exist(name: str) -> None:
+    source = find_benchmark(name)
+    assert source.benchmark.name == name
+    for setting in source.benchmark.settings.values():
+        assert find_method(setting.teacher_method).name == setting.teacher_method
+        for pair in setting.pairs:
+            teacher, student = split_pair(pair, source.folder)
+            assert teacher.name != student.name
+
+
+def test_names_that_are_not_known(tiny_content: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown benchmark 'street'; did you mean 'streets'\? \(known: .*camvid"):
+        find_benchmark("street")
+    with pytest.raises(UsageError, match=r"--benchmark my\.yaml: no such file"):
+        find_benchmark("my.yaml")
+    with pytest.raises(UsageError, match="unknown model 'streets-teach'; did you mean 'streets-teacher'"):
+        find_model("streets-teach")
+    benchmark = parse(Benchmark, tiny_content, "my.yaml")
+    with pytest.raises(UsageError, match="benchmark 'tiny' has no setting 'f2f'; did you mean 'f2l'"):
+        find_setting(benchmark, "f2f")
+
+
+@pytest.mark.parametrize("pair", ["a", "a:", ":b", ""])
+def test_a_pair_has_two_sides(pair: str) -> None:
+    with pytest.raises(UsageError, match=rf"pair '{pair}' is not of the form TEACHER:STUDENT"):
+        split_pair(pair)
+
+
+def test_models_beside_a_users_benchmark_win(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(
+        "models:\n  streets-local: {description: mine, role: local, timm: vit, weights: null, licence: none}\n"
+    )
+    assert find_model("streets-local", tmp_path).entry.description == "mine"
+    assert find_model("streets-local").entry.description != "mine"
+    names = [source.name for source in models(tmp_path)]
+    assert names[0] == "streets-local" and names.count("streets-local") == 1 and "streets-teacher" in names
+
+
+def test_reading_a_users_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("name: broken\n")
+    with pytest.raises(UsageError, match=r"broken\.yaml: key 'version' is missing \(and \d+ more problems\)"):
+        find_benchmark(str(path))
+    assert read_yaml(path) == {"name": "broken"}

@@ -1,0 +1,126 @@
+"""Documents are read strictly, and a mistake is one line that names file, key and value."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from gkdbench.errors import DataError, UsageError
+from gkdbench.spec.documents import Strict, nearest, parse, read_json, read_yaml
+
+
+class Inner(Strict):
+    steps: int
+    rate: float = 0.1
+
+
+class Document(Strict):
+    title: str
+    inner: Inner
+    table: dict[str, Inner] = {}
+    sizes: list[int] = Field(default=[], max_length=2)
+
+
+GOOD = {"title": "a", "inner": {"steps": 3}}
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "document.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_document(tmp_path: Path) -> None:
+    path = written(tmp_path, "title: a\ninner: {steps: 3, rate: 1e-4}\n")
+    document = parse(Document, read_yaml(path), str(path))
+    assert document.inner == Inner(steps=3, rate=1e-4)  # YAML itself reads 1e-4 as text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: 1\nb: 2\na: 3\n", ":3: key 'a' appears twice"),
+        ("top:\n  - {x: 1}\n  - {y: 1,\n     y: 1}\n", ":4: key 'y' appears twice"),
+        ("1: a\n1: b\n", ":2: key 1 appears twice"),
+    ],
+)
+def test_a_key_given_twice_is_refused_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        read_yaml(path)
+    assert str(caught.value) == f"{path}{problem}"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a: [1, 2\nb: 3\n", ":2:"),
+        ("a: 1\n b: 2\n", ":2:"),
+        ("? [1, 2]\n: 3\n", ":1:"),  # a key that is a list
+        ("a: \x00\n", ":"),
+        ("!!python/object/apply:os.getcwd []\n", ":1:"),
+        ("a: 1\n---\nb: 2\n", ":2:"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_one_line(tmp_path: Path, text: str, where: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        read_yaml(path)
+    assert str(caught.value).startswith(f"{path}{where}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.yaml: cannot be read \(No such file"):
+        read_yaml(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"binary\.yaml: cannot be read"):
+        read_yaml(tmp_path / "binary.yaml")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_yaml(tmp_path)
+
+
+def test_a_damaged_json_file_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text('{"schema": 1,\n "run_id": ')
+    with pytest.raises(DataError, match=r"record\.json:2: not valid JSON"):
+        read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"titel": "b"}, "x.yaml: key 'titel' is not known; did you mean 'title'?"),
+        ({"inner": {"steps": 3, "rat": 1}}, "x.yaml: key 'inner.rat' is not known; did you mean 'rate'?"),
+        (
+            {"table": {"a": {"steps": 1, "stepz": 2}}},
+            "x.yaml: key 'table.a.stepz' is not known; did you mean 'steps'?",
+        ),
+        ({"zzzzzz": 1}, "x.yaml: key 'zzzzzz' is not known"),
+        ({"inner": {"steps": "many"}}, "x.yaml: key 'inner.steps': Input should be a valid integer"),
+        ({"inner": {}}, "x.yaml: key 'inner.steps' is missing"),
+        ({"inner": {"steps": 3, "rate": float("inf")}}, "x.yaml: key 'inner.rate': Input should be a finite number"),
+        ({"sizes": [1, 2, 3]}, "x.yaml: key 'sizes': List should have at most 2 items"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(Document, {**GOOD, **change}, "x.yaml")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_wrong_value_is_shown_and_further_problems_counted() -> None:
+    with pytest.raises(UsageError, match=r"key 'inner.steps': .* \(got 'many'\) \(and 1 more problem\)$"):
+        parse(Document, {"inner": {"steps": "many"}, "title": "a", "more": 1}, "x.yaml")
+
+
+@pytest.mark.parametrize("content", [None, [1], "text"])
+def test_a_document_that_is_no_mapping(content: object) -> None:
+    with pytest.raises(UsageError, match=r"^x\.yaml: Input should be a valid dictionary"):
+        parse(Document, content, "x.yaml")
+
+
+def test_nearest() -> None:
+    assert nearest("finetunes", ["finetune", "frozen"]) == "; did you mean 'finetune'?"
+    assert nearest("xyz", ["finetune", "frozen"]) == ""
