@@ -27,17 +27,14 @@ def check_env(
 
     from gkdbench.data.dataset import DataPlace
     from gkdbench.run import environment
-    from gkdbench.run.files import make_folder
-    from gkdbench.run.store import Store
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     facts = environment.describe(", ".join(devices) or "cpu", len(devices) or 1, torch.get_num_threads())
-    Store(results).prepare()
-    cache = make_folder(DataPlace().cache_folder())
-    facts["results"] = str(results.resolve())
-    facts["results_free_gib"] = round(shutil.disk_usage(results).free / 2**30, 1)
-    facts["cache"] = str(cache)
-    facts["cache_writable"] = os.access(cache, os.W_OK)
+    for name, folder in (("results", results), ("cache", DataPlace().cache_folder())):
+        existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+        facts[name] = str(folder.resolve())
+        facts[f"{name}_writable"] = existing.is_dir() and os.access(existing, os.W_OK)
+        facts[f"{name}_free_gib"] = round(shutil.disk_usage(existing).free / 2**30, 1)
     facts["weights_folder"] = os.environ.get("GKDBENCH_WEIGHTS")
     facts["commit"] = environment.commit()
     if as_json:

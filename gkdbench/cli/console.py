@@ -6,13 +6,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import typer
 
-from gkdbench.errors import GkdbenchError, Interrupted
+from gkdbench.errors import DataError, GkdbenchError, Interrupted
 
 R = TypeVar("R")
+DEFAULT_RESULTS = Path("results")
 
 
 def say(text: str) -> None:
@@ -43,6 +45,13 @@ def print_table(rows: list[list[str]]) -> None:
 
 def _numeric(cell: str) -> bool:
     return not cell or cell[0].isdigit() or cell[0] in "-+~"
+
+
+def existing(results: Path) -> Path:
+    """Return a results directory that a user named; a misspelt one is an error, the default may be absent."""
+    if not results.is_dir() and results != DEFAULT_RESULTS:
+        raise DataError(f"--results {results}: no such folder")
+    return results
 
 
 def command(function: Callable[..., R]) -> Callable[..., R]:

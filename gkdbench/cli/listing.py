@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gkdbench.cli.console import command, print_json, print_table
+from gkdbench.cli.console import command, existing, print_json, print_table
 from gkdbench.errors import GkdbenchError, UsageError
 
 Entries = dict[str, dict[str, Any]]
@@ -33,7 +33,7 @@ def listing(
         "models": _models,
         "datasets": _datasets,
         "tables": _tables,
-        "runs": lambda: _runs(results),
+        "runs": lambda: _runs(existing(results)),
     }
     if what not in kinds:
         raise UsageError(f"cannot list {what!r}{nearest(what, kinds)} (known: {', '.join(kinds)})")

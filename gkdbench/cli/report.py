@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gkdbench.cli.console import command, print_json, say
+from gkdbench.cli.console import command, existing, print_json, say
 
 
 @command
@@ -23,6 +23,8 @@ def report(
     """Build the tables and figures of a results directory; published numbers stand beside ours."""
     from gkdbench.report.build import build_report
 
+    if not paper_only:
+        existing(results)
     wanted = [part.strip() for part in formats.split(",") if part.strip()]
     built = build_report(
         results, out or results / "report", wanted, paper_only=paper_only, published=published

@@ -27,7 +27,7 @@ def run(
     benchmark: Annotated[str, typer.Option(help="Benchmarks by name or path of a YAML.")] = "streets",
     pair: Annotated[str, typer.Option(help="TEACHER:STUDENT; default: the setting's first.")] = "",
     decoder: Annotated[str, typer.Option(help="Another decoder than the benchmark's.")] = "",
-    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Such as 0, 0-2 or 0,3.")] = "0",
+    seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Such as 0, 0-2 or 0,3; default 0.")] = "",
     teacher_seed: Annotated[int, typer.Option(help="Seed of the shared teacher.", min=0)] = 0,
     no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Do not report the teacher.")] = False,
     preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "",
@@ -56,13 +56,15 @@ def run(
     from gkdbench.spec.selection import Selection, resolve
 
     if repeat:
+        if method or setting or pair or decoder or preset or targets or option or seeds:
+            raise UsageError("--from repeats a run as recorded; leave out --method, --seeds, -o and the like")
         selection = _repeated(repeat, results, benchmark)
-    elif method:
+    elif _names(method):
         selection = Selection(
             methods=_names(method),
             settings=_names(setting),
             benchmarks=_names(benchmark),
-            seeds=parse_seeds(seeds),
+            seeds=parse_seeds(seeds or "0"),
             pair=pair or None,
             decoder=decoder or None,
             preset=preset or None,
@@ -122,8 +124,8 @@ def _run_all(
     specs: "list[RunSpec]", store: "Store", place: "DataPlace", fresh: bool, hardware: dict[str, Any]
 ) -> "tuple[list[Finished], list[GkdbenchError]]":
     """Answer finished runs at once; import torch only if something is left to do."""
-    from gkdbench.run.digests import DataDigests
-    from gkdbench.run.finished import finished_run
+    from gkdbench.run.digests import DataDigests, run_digest, run_id
+    from gkdbench.run.finished import Finished, finished_run
 
     finished: list[Finished] = []
     failures: list[GkdbenchError] = []
@@ -155,6 +157,9 @@ def _run_all(
                     raise
                 shop.display.say(f"gkdbench: {spec.method.name} ({spec.setting}, seed {spec.seed}): {error}")
                 failures.append(error)
+                record = store.record(run_id(spec, run_digest(spec, DataDigests(spec, place))))
+                if record is not None:
+                    finished.append(Finished(record, cached=False))
                 continue
             finished.append(result)
             reason = f": {result.record.reason}" if result.record.reason else ""

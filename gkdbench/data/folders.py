@@ -141,11 +141,13 @@ def _images(
     split: FolderSplit, root: Path, folder: Path, beside: Path
 ) -> tuple[list[str], list[Path]]:
     """Return relative names without suffix and image files, in list order or sorted."""
-    present = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-    }
+    present: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES:
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in present:
+                raise DataError(f"{path}: a second image named {name!r} beside {present[name].name}")
+            present[name] = path
     if split.list is None:
         if not present:
             raise DataError(f"{folder}: no PNG or JPEG images")
@@ -153,8 +155,11 @@ def _images(
     list_file = next((d / split.list for d in (root, beside) if (d / split.list).is_file()), None)
     if list_file is None:
         raise DataError(f"{root / split.list}: list of images not found (nor beside the YAML)")
-    names = [line.strip() for line in read_text(list_file).splitlines()]
-    names = [name for name in names if name and not name.startswith("#")]
+    lines = read_text(list_file).removeprefix("\ufeff").splitlines()
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if twice is not None:
+        raise DataError(f"{list_file}: the list names {twice!r} twice")
     if not names:
         raise DataError(f"{list_file}: the list names no image")
     missing = [name for name in names if name not in present]

@@ -166,6 +166,12 @@ def _parse(file: Path) -> ast.Module:
 def _options(factory: ast.FunctionDef, file: Path) -> list[Option]:
     options = []
     arguments = factory.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    if len(positional) != 1 or arguments.vararg or arguments.kwarg:
+        raise UsageError(
+            f"{file}:{factory.lineno}: {factory.name} must take the pair and, after a '*', its options: "
+            f"def {factory.name}(pair, *, weight: float = 1.0)"
+        )
     for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
         where = f"{file}:{argument.lineno}: option {argument.arg!r}"
         types, choices = _annotation(argument.annotation, where)

@@ -102,6 +102,8 @@ def put_record(results: Path, run_id: str, content: Any) -> None:
 
 def test_runs(invoke: Invoke, tmp_path: Path) -> None:
     results = tmp_path / "results"
+    assert invoke("list", "runs", "--results", results).exit_code == 3
+    results.mkdir()
     assert invoke("list", "runs", "--results", results).stdout == "no runs\n"
     put_record(results, "a", record_content())
     put_record(results, "b", record_content(run_id="b", status="failed", reason="why", summary=None))
