@@ -87,6 +87,7 @@ def _inspect(name: str, place: "DataPlace", sample: int | None, out: Path | None
     from gkdbench.data.contact_sheet import contact_sheet
     from gkdbench.data.dataset import open_split
     from gkdbench.data.inspection import inspect_split, spread
+    from gkdbench.run.files import make_folder
     from gkdbench.spec.catalogue import find_benchmark
 
     source = find_benchmark(name)
@@ -112,6 +113,7 @@ def _inspect(name: str, place: "DataPlace", sample: int | None, out: Path | None
         known = [label for label in labels if label is not None]
         rows.append((split_name, [dataset.image(i) for i in shown], known or None))
     path = out or Path(f"{benchmark.name}-contact-sheet.png")
+    make_folder(path.parent)
     contact_sheet(rows, np.array(benchmark.palette, np.uint8), path)
     return {
         "benchmark": benchmark.name,

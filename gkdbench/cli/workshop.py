@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -51,6 +52,7 @@ def make_fabric(device: str, devices: int) -> Fabric:
             find_unused_parameters=True,
             broadcast_buffers=False,
             process_group_backend="nccl" if accelerator == "cuda" else "gloo",
+            timeout=timedelta(hours=6),  # the first rank judges while the others wait
         )
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
     fabric.launch()

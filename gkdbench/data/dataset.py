@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gkdbench.data.folders import FolderDataset
 from gkdbench.data.streets.cache import RenderedSplit, rendered_split
-from gkdbench.data.streets.render import KINDS, RENDERER, SIZE
+from gkdbench.data.streets.parts import IGNORE
+from gkdbench.data.streets.render import CLASSES, KINDS, RENDERER, SIZE
 from gkdbench.errors import UsageError
 from gkdbench.spec.benchmark import Benchmark, FolderSplit, Split, StreetsSplit
 from gkdbench.spec.digest import digest
@@ -102,14 +103,22 @@ def open_split(
 
 
 def split_digest(
-    split: Split, benchmark: Benchmark, folder: Path, place: DataPlace, limit: int | None = None
+    split: Split,
+    benchmark: Benchmark,
+    folder: Path,
+    place: DataPlace,
+    limit: int | None = None,
+    *,
+    labelled: bool = True,
 ) -> str:
-    """Digest what a split's images and labels are, without reading their pixels."""
+    """Digest what a split's images, and where `labelled` its labels, are; without reading their pixels."""
     if isinstance(split, StreetsSplit):
         _check_kind(split, benchmark)
         count = min(split.count, limit or split.count)
         return digest([RENDERER, split.kind, split.seed, count, SIZE])
     dataset = _folder_dataset(split, benchmark, folder, place, limit)
+    if not labelled:
+        return digest([entry[:2] for entry in dataset.inventory()])
     return digest([dataset.inventory(), benchmark.label_map, benchmark.ignore])
 
 
@@ -118,6 +127,11 @@ def _check_kind(split: StreetsSplit, benchmark: Benchmark) -> None:
         raise UsageError(
             f"benchmark {benchmark.name!r}: the streets renderer has no kind {split.kind!r}"
             f"{nearest(split.kind, KINDS)} (known: {', '.join(KINDS)})"
+        )
+    if len(benchmark.classes) != len(CLASSES) or benchmark.ignore != IGNORE or benchmark.label_map:
+        raise UsageError(
+            f"benchmark {benchmark.name!r}: the streets renderer has the {len(CLASSES)} classes "
+            f"{', '.join(CLASSES)}, ignore {IGNORE} and no label_map"
         )
 
 

@@ -5,8 +5,8 @@ resumable at any step.
 """
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from gkdbench.data.dataset import Dataset
+from gkdbench.errors import DataError
 from gkdbench.spec.recipe import Augmentation
 
 
@@ -30,13 +31,15 @@ class Batch:
     labels: Tensor | None  # [B, H, W] int64
     position: Tensor  # [B] int64, number of each sample within the global batch
     variant: Tensor | None = None  # [B] int64, which of the stream's variants; None: no two are alike
+    extra: "dict[str, Batch]" = field(default_factory=dict)  # further streams of the same step
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
         images = self.images.to(device, non_blocking=True)
         clean = images if self.clean is self.images else self.clean.to(device, non_blocking=True)
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return Batch(images, clean, labels, self.position, self.variant)
+        extra = {name: batch.to(device) for name, batch in self.extra.items()}
+        return Batch(images, clean, labels, self.position, self.variant, extra)
 
 
 @dataclass(frozen=True)
@@ -241,12 +244,22 @@ class Share:
     @property
     def turns(self) -> int:
         """Number of micro-batches this process computes per optimiser step."""
+        assert self.size > 0 and self.batch % (self.size * self.world) == 0
         return self.batch // (self.size * self.world)
 
     def positions(self, turn: int) -> range:
         """Return the positions of one micro-batch."""
         number = turn * self.world + self.rank
         return range(number * self.size, (number + 1) * self.size)
+
+
+def _one_line_errors(loader: Iterable[_Stacked]) -> Iterator[_Stacked]:
+    """Yield from a loader; a worker's DataError comes back as the line it was, not as a traceback in a string."""
+    try:
+        yield from loader
+    except DataError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")) from error
 
 
 def batches(samples: Samples, share: Share, start: int, steps: int, workers: int) -> Iterator[Batch]:
@@ -262,7 +275,7 @@ def batches(samples: Samples, share: Share, start: int, steps: int, workers: int
         num_workers=workers,
         collate_fn=_collate,
     )
-    for group, stacked in zip(tickets, loader, strict=True):
+    for group, stacked in zip(tickets, _one_line_errors(loader), strict=True):
         images = unit_images(stacked.images)
         yield Batch(
             images=images,

@@ -44,27 +44,25 @@ class Checkpoint:
         self,
         module: dict[str, Any],
         optimiser: dict[str, Any],
-        scaler: dict[str, Any],
         progress: Progress,
     ) -> None:
         """Write the state atomically."""
         state = {
             "module": module,
             "optimiser": optimiser,
-            "scaler": scaler,
             "progress": json.dumps(vars(progress)),
         }
         self._write(self.path, lambda stream: torch.save(state, stream))
         self._last = time.monotonic()
 
-    def load(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], Progress] | None:
-        """Return module state, optimiser state, scaler state and progress; None where nothing was saved."""
+    def load(self) -> tuple[dict[str, Any], dict[str, Any], Progress] | None:
+        """Return module state, optimiser state and progress; None where nothing was saved."""
         if not self.path.is_file():
             return None
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             progress = Progress(**json.loads(state["progress"]))
-            return state["module"], state["optimiser"], state["scaler"], progress
+            return state["module"], state["optimiser"], progress
         except Exception as error:  # a damaged file fails in many ways; all mean the same to the user
             raise DataError(
                 f"{self.path}: damaged checkpoint ({str(error).splitlines()[0][:120]}); "

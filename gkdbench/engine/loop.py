@@ -2,8 +2,10 @@
 
 import json
 import random
+import resource
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,7 +53,8 @@ class Training:
     """Everything one stage's training needs."""
 
     module: StageModule
-    samples: Samples
+    samples: Mapping[str, Samples]
+    """One stream per name the stage draws from."""
     recipe: StageRecipe
     seed: int
     fabric: Fabric
@@ -64,7 +67,7 @@ class Training:
     def share(self) -> Share:
         """Return how the global batch is split over devices and micro-batches."""
         world = self.fabric.world_size
-        size = self.recipe.micro_batch or self.recipe.batch // world
+        size = self.recipe.micro_batch or max(self.recipe.batch // world, 1)
         if self.recipe.batch % (size * world):
             raise GkdbenchError(
                 f"stage {self.module.stage.name!r}: a batch of {self.recipe.batch} cannot be shared "
@@ -84,7 +87,7 @@ def train(training: Training) -> Outcome:
     progress = _resumed(training, optimiser)
     log = _Log(training.log, progress, fabric)
     share = training.share()
-    stream = batches(training.samples, share, progress.step, recipe.steps, training.workers)
+    stream = _streams(training, share, progress.step)
     began, spent = time.monotonic(), progress.wall_s
     _reset_peak(fabric.device)
     while progress.step < recipe.steps:
@@ -101,8 +104,8 @@ def train(training: Training) -> Outcome:
         log.add(terms, optimiser.param_groups[-1]["lr"])
         shown = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
         training.meter(progress.step, recipe.steps, shown)
-        stopping = _any_rank(fabric, bool(training.stop))
-        if progress.step < recipe.steps and (stopping or _any_rank(fabric, _due(training))):
+        stopping = any_rank(fabric, bool(training.stop))
+        if progress.step < recipe.steps and (stopping or any_rank(fabric, _due(training))):
             _save(training, optimiser, progress)
         if stopping and progress.step < recipe.steps:
             log.close()
@@ -122,6 +125,18 @@ def train(training: Training) -> Outcome:
         student_passes=progress.student_passes,
         teacher_passes=progress.teacher_passes,
     )
+
+
+def _streams(training: Training, share: Share, start: int) -> Iterator[Batch]:
+    """Yield micro-batches of the main stream, the others in their `extra`."""
+    names = training.module.stage.streams()
+    steps, workers = training.recipe.steps, training.workers
+    sources = [batches(training.samples[name], share, start, steps, workers) for name in names]
+    for main, *others in zip(*sources, strict=True):
+        for other in others:
+            other.variant = None  # features computed beforehand are those of the main stream
+        main.extra = dict(zip(names[1:], others, strict=True))
+        yield main
 
 
 def _accumulate(
@@ -161,7 +176,8 @@ def _seed_globals(*parts: int | str) -> None:
 def _check_finite(terms: dict[str, float], training: Training, step: int) -> None:
     bad = [name for name, value in terms.items() if not np.isfinite(value)]
     if bad:
-        dataset, size = training.samples.dataset, training.recipe.batch
+        size = training.recipe.batch
+        dataset = training.samples[training.module.stage.streams()[0]].dataset
         raise GkdbenchError(
             f"stage {training.module.stage.name!r}, step {step}: loss term {bad[0]!r} is "
             f"{terms[bad[0]]}; the batch holds samples {step * size} to {step * size + size - 1} of "
@@ -180,14 +196,20 @@ def _clip(training: Training, wrapped: Any, optimiser: Any) -> None:
 
 
 def _count(progress: Progress, module: StageModule, fabric: Fabric) -> None:
-    """Move the module's pass counter to the progress; every rank passes as many images."""
+    """Move the module's pass counter to the progress, summed over ranks: they may differ (masked rows)."""
     passes = module.passes
-    progress.student_passes += passes.student * fabric.world_size
-    progress.teacher_passes += passes.teacher * fabric.world_size
+    student, teacher = passes.student, passes.teacher
     passes.student = passes.teacher = 0
+    if fabric.world_size > 1:
+        counted = torch.tensor([student, teacher], dtype=torch.float64, device=fabric.device)
+        total = fabric.all_reduce(counted, reduce_op="sum")
+        assert isinstance(total, Tensor)
+        student, teacher = (int(value) for value in total.tolist())
+    progress.student_passes += student
+    progress.teacher_passes += teacher
 
 
-def _any_rank(fabric: Fabric, flag: bool) -> bool:
+def any_rank(fabric: Fabric, flag: bool) -> bool:
     """Whether any rank raises the flag, so that all do the same."""
     if fabric.world_size == 1:
         return flag
@@ -204,10 +226,7 @@ def _due(training: Training) -> bool:
 def _save(training: Training, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
     if training.fabric.is_global_zero:
         training.checkpoint.save(
-            training.module.state_dict(),
-            optimiser.state_dict(),
-            _scaler_state(training.fabric),
-            progress,
+            training.module.state_dict(), optimiser.state_dict(), progress
         )
 
 
@@ -215,17 +234,10 @@ def _resumed(training: Training, optimiser: torch.optim.Optimizer) -> Progress:
     saved = training.checkpoint.load()
     if saved is None:
         return Progress()
-    module, optimiser_state, scaler, progress = saved
+    module, optimiser_state, progress = saved
     training.module.load_state_dict(module)
     optimiser.load_state_dict(optimiser_state)
-    if scaler:
-        training.fabric.strategy.precision.load_state_dict(scaler)
     return progress
-
-
-def _scaler_state(fabric: Fabric) -> dict[str, Any]:
-    """State of the fp16 loss scaler; empty for other precisions."""
-    return dict(fabric.strategy.precision.state_dict())
 
 
 def _reset_peak(device: torch.device) -> None:
@@ -234,12 +246,11 @@ def _reset_peak(device: torch.device) -> None:
 
 
 def _peak_gib(device: torch.device) -> float:
-    """Peak memory in GiB: of the device on a GPU, of the process on a CPU."""
+    """Peak memory in GiB: of the stage on a GPU, of the process since its start on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 class _Log:
@@ -278,10 +289,11 @@ class _Log:
         if not self._tail:
             window = self._progress.window
             return {name: sum(values) / len(values) for name, values in window.items()}
-        return {
-            name: sum(means[name] for means in self._tail) / len(self._tail)
-            for name in self._tail[-1]
-        }
+        found: dict[str, list[float]] = {}
+        for means in self._tail:
+            for name, value in means.items():
+                found.setdefault(name, []).append(value)
+        return {name: sum(values) / len(values) for name, values in found.items()}
 
     def close(self) -> None:
         """Close the file."""

@@ -19,7 +19,7 @@ from gkdbench.models.decoder import Decoded
 from gkdbench.models.encoder import Features
 from gkdbench.models.segmentor import Segmentor
 
-AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ class StageModule(nn.Module):
                     shape = tuple(value.shape)
                     raise ValueError(f"stage {self.stage.name!r}: term {name!r} has shape {shape}")
                 terms[name] = value
+        if not terms:
+            raise ValueError(f"stage {self.stage.name!r} has neither a task nor a loss term")
         return terms
 
     def _task_loss(self, step: "LiveStep") -> Tensor:
@@ -151,6 +153,7 @@ class LiveStep(Step):
         self._variant = batch.variant
         self._calls = 0
         self._student_views, self._teacher_views = _Memo(), _Memo()
+        self.extra = {name: LiveStep(module, other, moment) for name, other in batch.extra.items()}
 
     def random(self, *shape: int) -> Tensor:
         """Return uniform numbers [B, *shape]; see Step."""
@@ -179,7 +182,7 @@ class LiveStep(Step):
         def encode() -> Features:
             lookup = self._module.lookup
             if images is None and mask is None and keep is None and lookup and self._variant is not None:
-                self._module.passes.student += len(self.images)  # a pass of the method, if not of the machine
+                self._module.passes.student += len(self.images)  # the method's pass, if not the machine's
                 return lookup(self._variant)
             if mask is not None and images is None and keep is None:
                 return self._masked_features(mask, blocks, qkv)
@@ -251,7 +254,13 @@ class LiveStep(Step):
             },
         )
 
-    def teacher(self, images: Tensor | None = None) -> View:
+    def teacher(
+        self,
+        images: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> View:
         """Return the teacher's pass; see Step."""
         module = self._module
         if module.teacher is None:
@@ -264,7 +273,7 @@ class LiveStep(Step):
         def encode() -> Features:
             module.passes.teacher += len(source)
             with in_precision(source.device, module.precision), torch.no_grad():
-                return segmentor.features(source, blocks=blocks, qkv=qkv)
+                return segmentor.features(source, mask=mask, keep=keep, blocks=blocks, qkv=qkv)
 
         def make() -> View:
             return View(
@@ -273,9 +282,10 @@ class LiveStep(Step):
                 grid=module.student.grid,
                 blocks=blocks,
                 qkv=qkv,
+                whole=keep is None,
             )
 
-        return self._teacher_views.view((images,), make)
+        return self._teacher_views.view((images, mask, keep), make)
 
     def _decoder(self, segmentor: Segmentor, trains: bool) -> Callable[[Features], Decoded]:
         def decode(features: Features) -> Decoded:

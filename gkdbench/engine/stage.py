@@ -167,9 +167,18 @@ class Step:
         """
         raise NotImplementedError
 
-    def teacher(self, images: Tensor | None = None) -> View:
+    def teacher(
+        self,
+        images: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> View:
         """Return the teacher's pass without gradients, in eval mode, on the student's grid."""
         raise NotImplementedError
+
+    extra: Mapping[str, Step]
+    """Further streams by name, where the stage declares them: data = ("source", "proxy")."""
 
     def gather(self, x: Tensor) -> Tensor:
         """Concatenate equal shapes over ranks on dim 0; differentiable for the own part."""
@@ -181,8 +190,8 @@ class Stage(nn.Module):
 
     name = "joint"
     """proxy | source | task | joint | teacher: the section of the recipe."""
-    data = "source"
-    """source | proxy: which images are drawn."""
+    data: str | tuple[str, ...] = "source"
+    """source | proxy: which images are drawn; of several, the first is the step, the others `step.extra`."""
     task = True
     """Whether the loop adds the head's own loss."""
     trains: frozenset[str] = frozenset({"encoder", "head"})
@@ -207,6 +216,10 @@ class Stage(nn.Module):
 
     def after_backward(self, step: Step) -> None:
         """Run once per optimiser step, after accumulation, reduction and unscaling of gradients."""
+
+    def streams(self) -> tuple[str, ...]:
+        """Names of the data the stage draws from, the main one first."""
+        return (self.data,) if isinstance(self.data, str) else tuple(self.data)
 
     def uses_head(self) -> bool:
         """Whether the trained model has a head in this stage."""

@@ -8,11 +8,14 @@ modules, active only during the pass that asks for them.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import timm
 import torch
 from torch import Tensor, nn
 
+from gkdbench.errors import GkdbenchError, UsageError
+from gkdbench.spec.documents import nearest
 from gkdbench.spec.model import ModelEntry
 
 QKV = tuple[Tensor, Tensor, Tensor]
@@ -37,9 +40,7 @@ class Encoder(nn.Module):
 
     def __init__(self, entry: ModelEntry) -> None:
         super().__init__()
-        self.model = timm.create_model(
-            entry.timm, pretrained=False, **{"num_classes": 0, **entry.arguments}
-        )
+        self.model = _create(entry)
         settings = self.model.pretrained_cfg
         self.is_transformer = hasattr(self.model, "patch_embed") and hasattr(self.model, "blocks")
         self.prefix = int(getattr(self.model, "num_prefix_tokens", 0))
@@ -48,7 +49,7 @@ class Encoder(nn.Module):
         self.depth = len(self.block_widths)
         attention = getattr(self.model.blocks[0], "attn", None) if self.is_transformer else None
         self.heads: int | None = getattr(attention, "num_heads", None)
-        self.has_cls = self.is_transformer and self.prefix > 0
+        self.has_cls = self.is_transformer and getattr(self.model, "cls_token", None) is not None
         self.has_qkv = isinstance(getattr(attention, "qkv", None), nn.Linear)
         self.can_mask = self.is_transformer
         # A rotary position is tied to its place in the sequence, so dropping is left to absolute ones.
@@ -98,6 +99,8 @@ class Encoder(nn.Module):
         """Turn a tap (0-based, negative from the end, or a fraction of the depth) into a block number."""
         if isinstance(tap, float):
             return max(round(tap * self.depth), 1) - 1
+        if not -self.depth <= tap < self.depth:
+            raise GkdbenchError(f"a stage taps block {tap} of an encoder with {self.depth} blocks")
         return tap % self.depth
 
     def forward(
@@ -165,6 +168,20 @@ class Encoder(nn.Module):
             return torch.where(mask.unsqueeze(-1), token.to(output.dtype), output)
 
         return replace
+
+
+def _create(entry: ModelEntry) -> Any:
+    """Build the timm model; one clear line where timm does not know it or it lacks what an encoder needs."""
+    if not timm.is_model(entry.timm):
+        raise UsageError(f"models.yaml: timm has no model {entry.timm!r}{nearest(entry.timm, timm.list_models())}")
+    model = timm.create_model(entry.timm, pretrained=False, **{"num_classes": 0, **entry.arguments})
+    patches = getattr(model, "patch_embed", None)
+    transformer = patches is not None and hasattr(model, "blocks")
+    if not hasattr(model, "forward_intermediates") or (transformer and not hasattr(patches, "img_size")):
+        raise UsageError(f"models.yaml: {entry.timm!r} cannot be an encoder: it gives no intermediate features")
+    if transformer and not hasattr(model, "set_input_size"):
+        raise UsageError(f"models.yaml: {entry.timm!r} cannot be an encoder: its image size is fixed")
+    return model
 
 
 _Edit = Callable[[Tensor], Tensor | None]

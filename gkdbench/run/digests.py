@@ -3,9 +3,10 @@
 from typing import Any
 
 from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.models.weight_files import weights_digest
 from gkdbench.spec.benchmark import Split
 from gkdbench.spec.catalogue import ModelSource
-from gkdbench.spec.digest import digest, file_sha256
+from gkdbench.spec.digest import digest
 from gkdbench.spec.method_source import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION
@@ -16,23 +17,25 @@ class DataDigests:
 
     def __init__(self, spec: RunSpec, place: DataPlace) -> None:
         self._spec, self._place = spec, place
-        self._known: dict[str, str] = {}
+        self._known: dict[tuple[str, str | None, bool], str] = {}
 
-    def of(self, role: str, split: Split, name: str | None = None) -> str:
-        """Return the digest of a split, limited as the preset limits its role."""
-        key = name or role
+    def of(self, role: str, split: Split, name: str | None = None, *, labelled: bool = True) -> str:
+        """Return the digest of a split, limited as the preset limits its role; labels count where they are read."""
+        key = (role, name, labelled)
         if key not in self._known:
             limit = self._spec.preset.limits.get(role)  # type: ignore[call-overload]
             source = self._spec.source
             self._known[key] = split_digest(
-                split, source.benchmark, source.folder, self._place, limit
+                split, source.benchmark, source.folder, self._place, limit, labelled=labelled
             )
         return self._known[key]
 
-    def training(self, data: str) -> str:
-        """Return the digest of what a stage of this data role draws from."""
+    def training(self, data: str, *, labelled: bool) -> str:
+        """Return the digest of what a stage draws from; the proxy pool never has labels."""
         benchmark = self._spec.benchmark
-        return self.of("proxy", benchmark.proxy) if data == "proxy" else self.of("source", benchmark.source.train)
+        if data == "proxy":
+            return self.of("proxy", benchmark.proxy, labelled=False)
+        return self.of("source", benchmark.source.train, labelled=labelled)
 
 
 def run_digest(spec: RunSpec, data: DataDigests) -> str:
@@ -50,7 +53,7 @@ def run_digest(spec: RunSpec, data: DataDigests) -> str:
         "decoder": benchmark.decoder,
         "inference": benchmark.inference,
         "recipe": {name: spec.preset.stage(name) for name in ("proxy", "source", "task", "joint", "teacher")},
-        "data": [data.training("source"), data.training("proxy")],
+        "data": [data.training("source", labelled=True), data.training("proxy", labelled=False)],
         "val": data.of("val", benchmark.source.val),
         "targets": {name: data.of("target", split, name) for name, split in spec.targets.items()},
         "seeds": [spec.seed, spec.teacher_seed],
@@ -61,15 +64,10 @@ def run_digest(spec: RunSpec, data: DataDigests) -> str:
 def model_identity(source: ModelSource) -> dict[str, Any]:
     """Return what makes an initial encoder what it is: architecture, arguments, weights."""
     entry = source.entry
-    weights: Any = "random"
-    if entry.weights is not None:
-        weights = sorted(set(entry.weights.sha256.values()))
-        if not weights and entry.weights.packaged:
-            weights = [file_sha256(source.folder / entry.weights.packaged)]
     return {
         "timm": entry.timm,
         "arguments": entry.arguments,
-        "weights": weights,
+        "weights": weights_digest(source),
         "normalisation": [entry.mean, entry.std],
     }
 

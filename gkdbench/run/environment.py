@@ -23,13 +23,18 @@ def library_versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the git commit of the checkout that the code runs from, or None for an installed wheel."""
+    """Return the git commit of the checkout that the code runs from (-dirty: with changes); None for a wheel."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
-    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None
+    found = _git(folder, "rev-parse", "HEAD")
+    dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{found}-dirty" if found and dirty else found or None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def describe(device: str, devices: int, threads: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -35,6 +36,7 @@ def _from_path(source: MethodSource) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, source.file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    before = set(sys.modules)
     sys.modules[name] = module
     sys.path.insert(0, str(source.file.parent))  # so that it may import files beside it
     try:
@@ -44,4 +46,9 @@ def _from_path(source: MethodSource) -> ModuleType:
         raise
     finally:
         sys.path.remove(str(source.file.parent))
+        # files beside it must not answer another method's import of the same name
+        for loaded in set(sys.modules) - before - {name}:
+            origin = getattr(sys.modules[loaded], "__file__", None)
+            if origin and Path(origin).resolve().is_relative_to(source.file.parent):
+                del sys.modules[loaded]
     return module

@@ -4,6 +4,9 @@ A stage's digest holds what its weights depend on and nothing else: not the meth
 stages, not targets, paths, workers or devices. So stages are shared between runs wherever they are the same.
 """
 
+import dataclasses
+import hashlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,11 +48,6 @@ class RunPlan:
 
     pair: Pair
     stages: tuple[PlannedStage, ...]
-
-    @property
-    def trains_teacher(self) -> bool:
-        """Whether the run makes the shared teacher instead of a student."""
-        return self.stages[0].stage.model == "teacher"
 
     @property
     def notes(self) -> list[str]:
@@ -133,8 +131,9 @@ def _check_stages(spec: RunSpec, stages: Any) -> None:
             raise GkdbenchError(
                 f"{where}: stage name {stage.name!r} is none of {', '.join(STAGE_NAMES)}"
             )
-        if stage.data not in ("source", "proxy"):
-            raise GkdbenchError(f"{where}: stage {stage.name!r} draws from {stage.data!r}")
+        streams = stage.streams()
+        if not streams or len(set(streams)) < len(streams) or not set(streams) <= {"source", "proxy"}:
+            raise GkdbenchError(f"{where}: stage {stage.name!r} draws from {stage.data!r}, not source or proxy")
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise GkdbenchError(f"{where}: two stages share a name ({', '.join(names)})")
@@ -152,12 +151,13 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
     for stage in stages:
         recipe = spec.preset.stage(stage.name)
         keeps_head = stage.uses_head() and "head" not in stage.fresh
+        own_head = head_parent if keeps_head else None
         own = PlannedStage(
             stage=stage,
             recipe=recipe,
-            digest=_stage_digest(spec, stage, recipe, data, parent, head_parent if keeps_head else None, teacher_head),
+            digest=_stage_digest(spec, stage, recipe, data, parent, own_head, teacher_head),
             parent=parent,
-            head_parent=head_parent if keeps_head else None,
+            head_parent=own_head,
         )
         planned.append(own)
         parent = own.digest
@@ -182,10 +182,10 @@ def _stage_digest(
         "recipe": {
             key: value
             for key, value in recipe.model_dump(mode="json").items()
-            # the micro-batch changes no result unless the loss mixes samples
-            if key != "micro_batch" or stage.mixes_batch
+            # a mean over the labelled pixels of a micro-batch is not the mean over the whole batch
+            if key != "micro_batch" or stage.task or stage.mixes_batch
         },
-        "data": data.training(stage.data),
+        "data": [data.training(name, labelled=stage.task) for name in stage.streams()],
         "start": parent or model_identity(trained),
         "seed": spec.seed,
     }
@@ -193,43 +193,79 @@ def _stage_digest(
         content["teacher"] = model_identity(spec.teacher)
         if stage.teacher == "full":
             content["teacher_head"] = teacher_head
+        elif spec.teacher.entry.weights is None:
+            content["teacher_seed"] = spec.teacher_seed
     if stage.uses_head():
         content["head"] = [DECODER, spec.benchmark.decoder, len(spec.benchmark.classes), head_parent]
         content["ignore"] = spec.benchmark.ignore
-        # a CNN's tokens are laid out on the student's grid, so the head depends on it
-        content["grid"] = spec.preset.task.size if stage.model == "student" else _grids(spec)
+        if stage.model == "teacher" and spec.teacher.entry.patch is None:
+            # a CNN's tokens are laid out on the student's grid, so its head depends on that
+            content["grid"] = [spec.student.entry.timm, spec.student.entry.arguments]
     return digest(content)
 
 
-def _grids(spec: RunSpec) -> Any:
-    if spec.teacher.entry.patch is not None:
-        return None
-    return [spec.student.entry.timm, spec.student.entry.arguments, spec.preset.task.size]
+def stage_identity(stage: Stage) -> list[Any]:
+    """Return all of a stage that its result depends on: options, initial parameters and buffers.
+
+    Every module inside counts with its class and public attributes, every tensor with its bytes: an option may
+    live on a submodule, and a buffer may be an option.
+    """
+    modules = [
+        [name, _reference(type(module)), _public(module)] for name, module in stage.named_modules()
+    ]
+    tensors = [
+        [name, list(tensor.shape), hashlib.sha256(_bytes_of(tensor)).hexdigest()]
+        for name, tensor in stage.state_dict().items()
+    ]
+    return [modules, tensors]
 
 
-def stage_identity(stage: Stage) -> dict[str, Any]:
-    """Return a stage's public attributes and the names and shapes of its parameters and buffers."""
-    skipped = {"training", "notes", "dump_patches", "call_super_init", "T_destination"}
-    public: dict[str, Any] = {}
-    for key in dir(type(stage)) + list(vars(stage)):
-        if key.startswith("_") or key in skipped or key in stage._modules:
+def _public(module: nn.Module) -> dict[str, Any]:
+    """Return a module's public attributes but its tensors, submodules and notes.
+
+    Of a stage, those of its class as well; the classes of torch's own layers say all they have in instances.
+    """
+    names = set(vars(module))
+    if isinstance(module, Stage):
+        names |= {name for name in dir(type(module)) if not hasattr(nn.Module, name)}
+    found = {}
+    for name in sorted(names):
+        if name.startswith("_") or name in ("training", "notes"):
             continue
-        value = getattr(stage, key)
-        if not callable(value) and not isinstance(value, torch.Tensor | nn.Module):
-            public[key] = _plain(value)
-    tensors = {name: list(tensor.shape) for name, tensor in stage.state_dict(keep_vars=True).items()}
-    modules = {name: repr(module) for name, module in stage.named_children()}
-    return {"class": type(stage).__qualname__, "public": public, "tensors": tensors, "modules": modules}
+        value = getattr(module, name)
+        if inspect.ismethod(value) or (inspect.isfunction(value) and hasattr(type(module), name)):
+            continue  # the code itself is in the digest already
+        found[name] = _plain(value, f"{type(module).__name__}.{name}")
+    return found
 
 
-def _plain(value: Any) -> Any:
-    """Reduce an attribute to what a digest can hold."""
+def _plain(value: Any, where: str) -> Any:
+    """Reduce an attribute to what a digest can hold, the same in every process."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
+    if isinstance(value, torch.Tensor):
+        return hashlib.sha256(_bytes_of(value)).hexdigest()
     if isinstance(value, frozenset | set):
-        return sorted(str(item) for item in value)
+        return sorted(str(_plain(item, where)) for item in value)
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return [_plain(item, where) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, where) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, where)
+    if hasattr(value, "__qualname__"):
+        return _reference(value)
+    if f"at {id(value):#x}" in repr(value):
+        raise GkdbenchError(
+            f"{where} is a {type(value).__name__}, which cannot enter the stage's digest; start its name with "
+            "'_' if it changes no result, or make it a dataclass"
+        )
     return repr(value)
+
+
+def _reference(thing: Any) -> str:
+    return f"{getattr(thing, '__module__', '')}.{thing.__qualname__}".removeprefix("builtins.")
+
+
+def _bytes_of(tensor: torch.Tensor) -> bytes:
+    return bytes(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -34,7 +34,9 @@ class StageRecord(_Section):
     """Images through the trained model's encoder, masked and extra passes included."""
     teacher_passes: int = 0
     wall_s: float
+    """Seconds of training; without opening the data and without judging."""
     peak_gib: float
+    """Of the stage on a GPU; on a CPU of the whole process since its start."""
     losses: dict[str, float]
     """Mean of each weighted term over the last 50 logged steps."""
     first_losses: dict[str, float] = {}

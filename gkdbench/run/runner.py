@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gkdbench import __version__
 from gkdbench.data.dataset import open_split
 from gkdbench.engine.evaluation import Judged, judge
+from gkdbench.engine.loop import any_rank
 from gkdbench.errors import GkdbenchError, Interrupted, Unsupported
 from gkdbench.metrics.confusion import score
 from gkdbench.models.segmentor import Segmentor
@@ -77,11 +79,14 @@ def _close(record: Record, shop: Workshop) -> None:
 
 def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -> None:
     teacher_spec = teacher_of(spec)
-    is_teacher = spec.method.code_digest == teacher_spec.method.code_digest
+    same = (spec.method.code_digest, spec.method.function)
+    is_teacher = same == (teacher_spec.method.code_digest, teacher_spec.method.function)
     teacher_plan = None if is_teacher else plan_run(teacher_spec, DataDigests(teacher_spec, shop.place), None)
     teacher_head = teacher_plan.stages[-1].digest if teacher_plan else None
     plan = plan_run(spec, data, teacher_head)
     record.marks.extend(spec.marks)
+    if spec.preset.limits:
+        record.marks.append("limit")
     record.warnings.extend(spec.notes)
     record.warnings.extend(_random_weights(spec))
     teacher = None
@@ -95,14 +100,29 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
     costs.extend(record.stages)
     _note_scales(record)
     _describe_model(segmentor, spec, record)
-    if shop.fabric.is_global_zero:
-        _judge_all(spec, shop, segmentor, record)
+    _on_first_rank(shop, lambda: _judge_all(spec, shop, segmentor, record))
     _budget(record, plan)
     record.cost = {
         "from_scratch": {"wall_s": sum(stage.wall_s for stage in costs)},
         "spent_here": {"wall_s": sum(stage.wall_s for stage in costs if not stage.cached)},
     }
-    shop.fabric.barrier()
+
+
+def _on_first_rank(shop: Workshop, work: Callable[[], None]) -> None:
+    """Do work on the first rank while the others wait; its failure ends them all."""
+    failure: BaseException | None = None
+    if shop.fabric.is_global_zero:
+        try:
+            work()
+        except BaseException as error:
+            failure = error
+            if shop.fabric.world_size == 1:
+                raise
+    failed = any_rank(shop.fabric, failure is not None)
+    if failure is not None:
+        raise failure
+    if failed:
+        raise Interrupted("the first rank could not judge the run; see its message")
 
 
 def teacher_of(spec: RunSpec) -> RunSpec:
@@ -139,7 +159,7 @@ def _train(
     last = plan.stages[-1]
     model = last.stage.model
     segmentor = build_segmentor(spec, model, spec.preset.stage(last.stage.name).size, spec.seed)
-    restore(segmentor, artefacts[last.digest], artefacts[last.digest])
+    restore(segmentor, spec, model, artefacts[last.digest], artefacts[last.digest])
     if segmentor.head is None:
         raise GkdbenchError(
             f"method {spec.method.name!r}: its last stage {last.stage.name!r} trains no head, so there is "
@@ -222,10 +242,10 @@ def split_result(judged: Judged, spec: RunSpec) -> SplitResult:
 def summarise(spec: RunSpec, record: Record) -> Summary:
     """Compute the unrounded figures of the method table."""
     assert record.in_domain is not None
-    values = {name: result.value for name, result in record.targets.items()}
+    # a hidden target that was asked for stands in the record, and in none of the summary's figures
+    values = {n: result.value for n, result in record.targets.items() if n in spec.benchmark.targets}
     inside = record.in_domain.value
-    own = [values[name] for name in spec.benchmark.targets if name in values]
-    ood = float(np.mean(own)) if len(own) == len(spec.benchmark.targets) else None
+    ood = float(np.mean(list(values.values()))) if len(values) == len(spec.benchmark.targets) else None
     without = {}
     odd_one = spec.benchmark.separates_most
     if ood is not None and odd_one is not None and len(values) > 1:
@@ -335,7 +355,7 @@ def _budget(record: Record, plan: RunPlan) -> None:
     """Add up images and passes per data role over the run's own stages."""
     for planned, stage in zip(plan.stages, record.stages, strict=True):
         role = record.budget.setdefault(
-            planned.stage.data, {"images": 0, "student_passes": 0, "teacher_passes": 0}
+            "+".join(planned.stage.streams()), {"images": 0, "student_passes": 0, "teacher_passes": 0}
         )
         role["images"] += stage.images
         role["student_passes"] += stage.student_passes

@@ -4,12 +4,13 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from gkdbench.data.dataset import DataPlace, open_split
@@ -75,12 +76,19 @@ def fit(segmentor: Segmentor, spec: RunSpec, model: str, size: tuple[int, int]) 
         segmentor.fixed_grid = build_encoder(spec.student, size, spec.seed)[0].grid
 
 
-def restore(segmentor: Segmentor, encoder: Artefact | None, head: Artefact | None) -> None:
-    """Put finished stages' weights into a segmentor; a head is built where `head` brings one."""
+def restore(
+    segmentor: Segmentor, spec: RunSpec, model: str, encoder: Artefact | None, head: Artefact | None
+) -> None:
+    """Put finished stages' weights into a segmentor, at the image size they were trained at.
+
+    A head is built where `head` brings one; `fit` brings the whole to another size.
+    """
     if encoder is not None:
+        fit(segmentor, spec, model, encoder.size)
         tensors = read_tensors(encoder.encoder)
         load_tensors(segmentor.encoder, tensors, origin=str(encoder.encoder))
     if head is not None and head.head is not None:
+        fit(segmentor, spec, model, head.size)
         segmentor.add_head(0)
         assert segmentor.head is not None
         load_tensors(segmentor.head, read_tensors(head.head), origin=str(head.head))
@@ -102,6 +110,8 @@ class StageRunner:
             with ExitStack() as held:
                 if shop.fabric.is_global_zero:
                     held.enter_context(shop.store.locked(planned.digest, shop.display.say))
+                    if anew:
+                        shop.store.discard_unfinished(planned.digest)
                 shop.fabric.barrier()
                 # another run may have finished it meanwhile
                 found = None if anew else shop.store.artefact(planned.digest)
@@ -117,7 +127,8 @@ class StageRunner:
         shop, stage, spec = self.shop, planned.stage, self.spec
         folder = shop.store.unfinished(planned.digest)
         student = self._student(planned)
-        need_space(folder, 4 * _bytes(student) + 2**20)
+        # weights, gradients' two moments and the export, old and new checkpoint side by side
+        need_space(folder, 8 * (_bytes(student) + _bytes(stage)) + 2**20)
         frozen = self._teacher(planned, teacher)
         if shop.fabric.device.type == "cpu":
             student.use_plain_attention()
@@ -131,7 +142,7 @@ class StageRunner:
             ignore=spec.benchmark.ignore,
         )
         samples = self._samples(planned)
-        before_s = self._look_up_frozen(module, samples, planned)
+        before_s = self._look_up_frozen(module, samples[stage.streams()[0]], planned)
         outcome = train(
             Training(
                 module=module,
@@ -182,7 +193,8 @@ class StageRunner:
         )
         parent = store.artefact(planned.parent) if planned.parent else None
         head = store.artefact(planned.head_parent) if planned.head_parent else None
-        restore(segmentor, parent, head if stage.uses_head() else None)
+        restore(segmentor, self.spec, stage.model, parent, head if stage.uses_head() else None)
+        fit(segmentor, self.spec, stage.model, planned.recipe.size)
         if stage.uses_head() and segmentor.head is None:
             segmentor.add_head(seed_of(self.spec.seed, "head"))
         return segmentor
@@ -194,18 +206,22 @@ class StageRunner:
         segmentor = build_segmentor(self.spec, "teacher", size, self.spec.teacher_seed)
         if planned.stage.teacher == "full":
             assert artefact is not None
-            restore(segmentor, artefact, artefact)
+            restore(segmentor, self.spec, "teacher", artefact, artefact)
+            fit(segmentor, self.spec, "teacher", size)
         return FrozenTeacher(segmentor)
 
-    def _samples(self, planned: PlannedStage) -> Samples:
+    def _samples(self, planned: PlannedStage) -> dict[str, Samples]:
+        return {name: self._stream(planned, name) for name in planned.stage.streams()}
+
+    def _stream(self, planned: PlannedStage, name: str) -> Samples:
         spec, benchmark, stage = self.spec, self.spec.benchmark, planned.stage
-        split = benchmark.proxy if stage.data == "proxy" else benchmark.source.train
+        split = benchmark.proxy if name == "proxy" else benchmark.source.train
         dataset = open_split(
             split,
             benchmark,
             spec.source.folder,
             self.shop.place,
-            limit=spec.preset.limits.get(stage.data),  # type: ignore[call-overload]
+            limit=spec.preset.limits.get(name),  # type: ignore[call-overload]
             progress=self.shop.display.progress,
         )
         return Samples(
@@ -214,9 +230,9 @@ class StageRunner:
             size=planned.recipe.size,
             augmentation=planned.recipe.augmentation,
             ignore=benchmark.ignore,
-            seed=seed_of(spec.seed, stage.name, "data"),
+            seed=seed_of(spec.seed, name, "data"),  # of the stage's name free: methods see the same batches
             # labels of the source are read only where the task is learnt
-            labelled=stage.task and stage.data == "source",
+            labelled=stage.task and name == "source",
         )
 
     def _export(self, folder: Path, student: Segmentor) -> None:
@@ -224,10 +240,12 @@ class StageRunner:
         parts: Mapping[str, nn.Module | None] = {"encoder": student.encoder, "head": student.head}
         for name, part in parts.items():
             if part is not None:
-                tensors = _plain_tensors(part)
-                self.shop.store.export(
-                    folder, f"{name}.safetensors", lambda path, t=tensors: save_file(t, path)  # type: ignore[misc]
-                )
+                content = save(_plain_tensors(part))
+                write_atomically(folder / f"{name}.safetensors", partial(_put, content=content))
+
+
+def _put(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
 
 
 def _plain_tensors(part: nn.Module) -> dict[str, Tensor]:
@@ -244,7 +262,8 @@ def _facts(planned: PlannedStage, outcome: Outcome) -> dict[str, Any]:
         "digest": planned.digest,
         "parent": planned.parent,
         "stage": planned.stage.name,
-        "data": planned.stage.data,
+        "data": list(planned.stage.streams()),
+        "size": list(planned.recipe.size),
         "model": planned.stage.model,
         "notes": list(planned.stage.notes),
         "torch": torch.__version__,

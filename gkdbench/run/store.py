@@ -8,7 +8,6 @@ Everything in a finished artefact is written before the folder is renamed to its
 """
 
 import fcntl
-import json
 import os
 import shutil
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gkdbench.errors import DataError
-from gkdbench.run.files import clear_errors, make_folder, write_atomically, write_json
+from gkdbench.run.files import clear_errors, make_folder, write_json
 from gkdbench.run.record import Record, read_record
 from gkdbench.spec.documents import read_json
 
@@ -37,6 +36,12 @@ class Artefact:
     def encoder(self) -> Path:
         """Weights of the trained model's encoder."""
         return self.folder / "encoder.safetensors"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images it was trained on."""
+        height, width = self.facts["size"]
+        return int(height), int(width)
 
     @property
     def head(self) -> Path | None:
@@ -100,24 +105,25 @@ class Store:
         (working / "checkpoint.pt").unlink(missing_ok=True)
         write_json(working / "artefact.json", facts)
         with clear_errors(final):
+            aside = final.with_suffix(".replaced")
             if final.exists():  # trained again on request: the new one takes its place
-                shutil.rmtree(final)
+                os.replace(final, aside)
             os.replace(working, final)
+            shutil.rmtree(aside, ignore_errors=True)
         return Artefact(final, facts)
 
-    def export(self, folder: Path, name: str, write: Callable[[Path], None]) -> None:
-        """Write one weight file into a folder through a temporary name."""
-        temporary = folder / f".{name}.tmp"
-        with clear_errors(folder):
-            write(temporary)
-            os.replace(temporary, folder / name)
+    def discard_unfinished(self, digest: str) -> None:
+        """Forget the checkpoint of a stage that is to be trained from its start."""
+        shutil.rmtree(self.unfinished(digest))
 
     @contextmanager
     def locked(self, digest: str, waiting: Callable[[str], None]) -> Iterator[None]:
         """Hold a stage's lock: two runs on one store train it once, the second waits for the first."""
         folder = make_folder(self.root / "stages")
         path = folder / f"{digest}.lock"
-        with clear_errors(path), path.open("a+") as stream:
+        with clear_errors(path):
+            opened = path.open("a+")
+        with opened as stream:
             told = False
             while True:
                 try:
@@ -132,14 +138,3 @@ class Store:
                 yield
             finally:
                 fcntl.flock(stream, fcntl.LOCK_UN)
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a stage's log."""
-    path = folder / "log.jsonl"
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-__all__ = ["Artefact", "Store", "read_log", "write_atomically"]

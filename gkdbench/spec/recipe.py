@@ -56,7 +56,7 @@ class StageRecipe(Strict):
     betas: tuple[float, float] = (0.9, 0.999)
     clip: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm; None: no clipping."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     size: tuple[Positive, Positive]
     """Height and width of the training images in pixels."""
     augmentation: Augmentation = Augmentation()

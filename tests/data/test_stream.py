@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gkdbench.data.stream import Batch, Sample, Samples, Share, Ticket, batches, seed_of
+from gkdbench.errors import DataError
 from gkdbench.spec.recipe import Augmentation
 
 PHOTOMETRIC = Augmentation(scale=(0.7, 1.5), brightness=0.3, contrast=0.3)
@@ -64,7 +66,7 @@ def make_samples(
 
 def equal(one: Batch, other: Batch) -> bool:
     pairs: Sequence[tuple[Tensor | None, Tensor | None]] = [
-        (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(Batch)
+        (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(Batch) if field.name != "extra"
     ]
     return all(a is b is None or (a is not None and b is not None and torch.equal(a, b)) for a, b in pairs)
 
@@ -280,3 +282,17 @@ def test_seeds_are_63_bit_and_repeatable(parts: list[int | str]) -> None:
 def test_known_seeds() -> None:
     """A change here makes every finished stage irreproducible."""
     assert (seed_of(0, "head"), seed_of(1, "head")) == (644485331064736306, 2095106267730112419)
+
+
+class Damaged(Checkerboard):
+    """A dataset whose files cannot be read."""
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        raise DataError(f"image {index}: cannot be read")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_file_is_one_line_whoever_reads_it(workers: int) -> None:
+    with pytest.raises(DataError) as caught:
+        list(batches(make_samples(Damaged()), Share(4, 4), 0, 1, workers))
+    assert re.fullmatch(r"image \d+: cannot be read", str(caught.value))

@@ -66,7 +66,7 @@ def test_the_teacher_is_in_no_checkpoint_and_never_moves(tmp_path):
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     job = training(made, tmp_path, recipe(steps=4), every_s=0.0)
     train(job)
-    state, _, _, _ = job.checkpoint.load()
+    state, _, _ = job.checkpoint.load()
     assert state and not any("teacher" in name for name in state)
     assert not any(value.shape[-1:] == (24,) and "encoder" in name for name, value in state.items())
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())

@@ -85,7 +85,7 @@ def training(stage_module: StageModule, folder: Path, chosen: StageRecipe, stop=
     fabric = Fabric(accelerator="cpu", devices=1)
     return Training(
         module=stage_module,
-        samples=samples(stage_module.stage, chosen),
+        samples={name: samples(stage_module.stage, chosen) for name in stage_module.stage.streams()},
         recipe=chosen,
         seed=3,
         fabric=fabric,

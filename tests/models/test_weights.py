@@ -9,7 +9,8 @@ from torch import nn
 
 from gkdbench.errors import DataError
 from gkdbench.models.encoder import Encoder
-from gkdbench.models.weights import find_weights, load_model, load_tensors, read_tensors, weights_digest
+from gkdbench.models.weight_files import find_weights, weights_digest
+from gkdbench.models.weights import load_model, load_tensors, read_tensors
 from gkdbench.spec.catalogue import ModelSource, find_model, models
 from gkdbench.spec.digest import file_sha256
 from gkdbench.spec.model import ModelEntry

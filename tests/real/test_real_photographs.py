@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from gkdbench.errors import DataError
 from gkdbench.models.encoder import Encoder
-from gkdbench.models.weights import find_weights, load_model
+from gkdbench.models.weight_files import find_weights
+from gkdbench.models.weights import load_model
 from gkdbench.spec.catalogue import find_model
 
 SHARED = os.environ.get("GKDBENCH_SHARED")
