@@ -66,7 +66,9 @@ def make_samples(
 
 def equal(one: Batch, other: Batch) -> bool:
     pairs: Sequence[tuple[Tensor | None, Tensor | None]] = [
-        (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(Batch) if field.name != "extra"
+        (getattr(one, field.name), getattr(other, field.name))
+        for field in dataclasses.fields(Batch)
+        if field.name != "extra"
     ]
     return all(a is b is None or (a is not None and b is not None and torch.equal(a, b)) for a, b in pairs)
 

@@ -22,9 +22,10 @@ def planned(*options: str, method: str = "gkd", **selection):
     return {p.stage.name: p.digest for p in plan_run(spec, data, "head").stages}, run_digest(spec, data)
 
 
-@pytest.mark.parametrize(
-    "option", ["target=mse", "masked=false", "cls=false", "cls_in_fea=false", "scale=true", "mask_ratio=0.3", "weight=2"]
-)
+OPTIONS = ["target=mse", "masked=false", "cls=false", "cls_in_fea=false", "scale=true", "mask_ratio=0.3", "weight=2"]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_gkd_changes_the_distillation(option):
     default, run = planned()
     changed, other_run = planned(option)
@@ -66,8 +67,8 @@ def test_attributes_functions_and_buffers_count_wherever_they_are():
     identities = [
         stage_identity(Odd(**attributes))
         for attributes in (
-            {}, {"factor": 2.0}, {"inner_factor": 2.0}, {"f": torch.sin}, {"f": torch.cos}, {"f": nn.functional.l1_loss},
-            {"taps": (1, 2)}, {"taps": (1, 3)},
+            {}, {"factor": 2.0}, {"inner_factor": 2.0}, {"f": torch.sin}, {"f": torch.cos},
+            {"f": nn.functional.l1_loss}, {"taps": (1, 2)}, {"taps": (1, 3)},
         )
     ]  # fmt: skip
     for value in (1.0, 2.0):
