@@ -13,7 +13,7 @@ from gkdbench.data.folders import FolderDataset
 from gkdbench.data.streets.cache import RenderedSplit, rendered_split
 from gkdbench.data.streets.parts import IGNORE
 from gkdbench.data.streets.render import CLASSES, KINDS, RENDERER, SIZE
-from gkdbench.errors import UsageError
+from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.benchmark import Benchmark, FolderSplit, Split, StreetsSplit
 from gkdbench.spec.digest import digest
 from gkdbench.spec.documents import nearest
@@ -138,13 +138,17 @@ def _check_kind(split: StreetsSplit, benchmark: Benchmark) -> None:
 def _folder_dataset(
     split: FolderSplit, benchmark: Benchmark, folder: Path, place: DataPlace, limit: int | None
 ) -> FolderDataset:
-    return FolderDataset.open(
-        split,
-        data_root=place.data_root,
-        beside=folder,
-        label_map=benchmark.label_map,
-        num_classes=len(benchmark.classes),
-        ignore=benchmark.ignore,
-        limit=limit,
-        how_to_get=benchmark.how_to_get,
-    )
+    try:
+        return FolderDataset.open(
+            split,
+            data_root=place.data_root,
+            beside=folder,
+            label_map=benchmark.label_map,
+            num_classes=len(benchmark.classes),
+            ignore=benchmark.ignore,
+            limit=limit,
+            how_to_get=benchmark.how_to_get,
+        )
+    except OSError as error:  # a folder that may not be searched, a lost network drive
+        where = error.filename or place.data_root
+        raise DataError(f"{where}: cannot be read ({error.strerror or error})") from error

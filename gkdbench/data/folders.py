@@ -48,23 +48,6 @@ class FolderDataset:
         how_to_get: str,
     ) -> "FolderDataset":
         """Find all files of a split; a missing folder, image or label is an error now, not later."""
-        try:
-            return cls._open(split, data_root, beside, label_map, num_classes, ignore, limit, how_to_get)
-        except OSError as error:
-            raise DataError(f"{error.filename or data_root}: cannot be read ({error.strerror or error})") from error
-
-    @classmethod
-    def _open(
-        cls,
-        split: FolderSplit,
-        data_root: Path | None,
-        beside: Path,
-        label_map: Mapping[int, int] | None,
-        num_classes: int,
-        ignore: int,
-        limit: int | None,
-        how_to_get: str,
-    ) -> "FolderDataset":
         root = _find_root(split, data_root, how_to_get)
         folder = _folder(root / split.images, "image folder", how_to_get)
         names, images = _images(split, root, folder, beside)

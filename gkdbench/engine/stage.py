@@ -7,6 +7,7 @@ from the step; they are memoised, so what nobody asks for is never computed.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,7 +131,7 @@ class View:
         return self._decoded
 
 
-class Step:
+class Step(ABC):
     """One micro-batch of one optimiser step, as a stage's loss sees it."""
 
     images: Tensor
@@ -150,10 +151,11 @@ class Step:
     rng: torch.Generator
     """Re-seeded before each micro-batch, equal on all ranks: for draws shared by the batch."""
 
+    @abstractmethod
     def random(self, *shape: int) -> Tensor:
         """Return uniform numbers [B, *shape]; row b depends on seed, stage, index, position[b] and call number."""
-        raise NotImplementedError
 
+    @abstractmethod
     def student(
         self,
         images: Tensor | None = None,
@@ -165,8 +167,8 @@ class Step:
 
         mask: [B, N] bool patches replaced by the mask token; keep: [B, M] int64 patches that stay.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def teacher(
         self,
         images: Tensor | None = None,
@@ -175,14 +177,13 @@ class Step:
         keep: Tensor | None = None,
     ) -> View:
         """Return the teacher's pass without gradients, in eval mode, on the student's grid."""
-        raise NotImplementedError
 
     extra: Mapping[str, Step]
     """Further streams by name, where the stage declares them: data = ("source", "proxy")."""
 
+    @abstractmethod
     def gather(self, x: Tensor) -> Tensor:
         """Concatenate equal shapes over ranks on dim 0; differentiable for the own part."""
-        raise NotImplementedError
 
 
 class Stage(nn.Module):

@@ -4,6 +4,7 @@ Every decoder offers the same: which depths it reads, logits and pixel features 
 loss against labels.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,14 +25,14 @@ class Decoded:
     pixels: Tensor  # [B, D, h', w'] last features before the classifier
 
 
-class SegmentationHead(nn.Module):
+class SegmentationHead(nn.Module, ABC):
     """Common part of all decoders: the task loss."""
 
     pixel_dim: int
 
+    @abstractmethod
     def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> Decoded:
         """Decode tokens [B, N, C_i], one per depth read, that lie on a grid."""
-        raise NotImplementedError
 
     def task_loss(self, decoded: Decoded, labels: Tensor, ignore: int) -> Tensor:
         """Cross-entropy over labelled pixels at the logits' resolution (labels by nearest neighbour).

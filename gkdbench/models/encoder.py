@@ -146,7 +146,8 @@ class Encoder(nn.Module):
             tokens=final[:, self.prefix :],
             cls=final[:, 0] if self.has_cls else None,
             grid=self.grid,
-            blocks={number: tap[0] for number, tap in zip(wanted, taps, strict=False)},
+            # timm must be asked for one block at least
+            blocks=dict(zip(wanted, (tap[0] for tap in taps[: len(wanted)]), strict=True)),
             qkv=found,
         )
 

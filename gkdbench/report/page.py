@@ -14,7 +14,7 @@ from gkdbench.report.layout import Table
 from gkdbench.report.records import facts, is_teacher, plain, shown_options
 from gkdbench.run.record import Record
 
-COMMAND = "gkdbench run --method gkd --setting f2l"
+COMMAND = "gkdbench run --method NAME --setting f2l"
 
 
 @dataclass(frozen=True)

@@ -72,11 +72,6 @@ class RunSpec:
         """The benchmark."""
         return self.source.benchmark
 
-    @property
-    def all_targets(self) -> bool:
-        """Whether exactly the benchmark's own targets are scored."""
-        return set(self.targets) == set(self.benchmark.targets)
-
 
 def resolve(selection: Selection) -> list[RunSpec]:
     """Return the runs of a selection, shared teachers first, in a stable order."""

@@ -316,3 +316,15 @@ def test_a_dataset_is_safe_to_send_to_another_process(tiny_benchmark: Any) -> No
     assert isinstance(dataset, FolderDataset)
     copy = pickle.loads(pickle.dumps(dataset))
     assert np.array_equal(copy.labels(1), dataset.labels(1))
+
+
+def test_a_data_root_that_may_not_be_searched_is_one_line(
+    tiny_benchmark: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    source = find_benchmark(str(tiny_benchmark.yaml))
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(DataError, match=r"data: cannot be read \(Permission denied\)"):
+        open_split(source.benchmark.source.train, source.benchmark, source.folder, DataPlace(tiny_benchmark.data_root))

@@ -159,7 +159,7 @@ def test_empty_results_say_what_to_do(tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     parsed(page)
     for text in (page, report.markdown):
-        assert "No records found" in text and "gkdbench run --method gkd --setting f2l" in text
+        assert "No records found" in text and "gkdbench run --method NAME --setting f2l" in text
     assert (report.tables, report.records) == (0, 0)
 
 

@@ -25,7 +25,7 @@ def test_the_defaults_are_the_benchmarks() -> None:
     assert (run.benchmark.name, run.setting, run.preset_name, run.seed) == ("streets", "f2l", "quick", 0)
     assert (run.teacher.name, run.student.name) == tuple(run.pair.split(":"))
     assert run.preset == run.benchmark.presets["quick"]
-    assert run.marks == () and run.recipe_overrides == {} and run.all_targets
+    assert run.marks == () and run.recipe_overrides == {}
     assert set(run.targets) == set(run.benchmark.targets)  # hidden targets only on demand
 
 
@@ -85,11 +85,11 @@ def test_recipe_fields_are_typed_and_only_changes_count() -> None:
 
 def test_targets_by_name_and_the_hidden_ones_on_demand() -> None:
     (run,) = chosen(targets=("fog", "night"))
-    assert list(run.targets) == ["fog", "night"] and run.marks == ("other targets",) and not run.all_targets
+    assert list(run.targets) == ["fog", "night"] and run.marks == ("other targets",)
     (run,) = chosen(targets=("held-out",))
-    assert list(run.targets) == ["held-out"] and not run.all_targets
+    assert list(run.targets) == ["held-out"]
     (run,) = chosen(targets=tuple(run.benchmark.targets))
-    assert run.all_targets and run.marks == ()
+    assert run.marks == ()
 
 
 def test_the_order_of_a_matrix() -> None:
