@@ -15,6 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from gkdbench.errors import Unsupported
 from gkdbench.models.decoder import Decoded
 from gkdbench.models.encoder import QKV, Features, on_grid
 
@@ -37,6 +38,8 @@ class Side:
     can_mask: bool
     can_drop: bool
     has_head: bool
+    pyramid_dim: int = 0
+    """Channels of a detector's feature pyramid; 0 for a segmentor, which has none."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,11 @@ class View:
     def pixels(self) -> Tensor:
         """Last features before the classifier, [B, D, h', w']."""
         return self._decoded.pixels.float()
+
+    @property
+    def pyramid(self) -> list[Tensor]:
+        """Levels of a detector's feature pyramid, [B, D, h_i, w_i]; a segmentor has none (Side.pyramid_dim 0)."""
+        raise Unsupported("needs a feature pyramid, and a segmentor has none")
 
     @property
     def decoded(self) -> Decoded:

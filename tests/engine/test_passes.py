@@ -4,7 +4,7 @@ import pytest
 import torch
 from toy import CLASSES, SIZE, module, recipe, samples
 
-from gkdbench.api import Stage, Taps
+from gkdbench.api import Stage, Taps, Unsupported
 from gkdbench.data.stream import Batch, Share, batches
 from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
@@ -40,6 +40,11 @@ def test_shapes_and_grids():
     assert [b.shape for b in teacher.blocks] == [(4, 8, 24)]
     assert student.logits.shape == (4, CLASSES, 8, 16)
     assert not teacher.tokens.requires_grad and student.tokens.requires_grad
+
+
+def test_a_segmentor_has_no_pyramid():
+    with pytest.raises(Unsupported, match="needs a feature pyramid"):
+        live(module(Probe())).student().pyramid  # noqa: B018
 
 
 def test_passes_are_memoised_and_lazy():
