@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gkdbench.spec.method_source import installed
+from gkdbench.spec.method_names import offers
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -156,7 +156,7 @@ SENTENCES = {
 
 
 def test_the_harness_knows_no_method_by_name() -> None:
-    names = {name for name, entry in installed().items() if entry.module.startswith("gkdbench_methods.")}
+    names = {name for name, (offer, *_) in offers().items() if offer.entry.module.startswith("gkdbench_methods.")}
     assert {"gkd", "vanilla_kd"} <= names
     word = re.compile(rf"\b({'|'.join(sorted(names - ORDINARY_WORDS))})\b", re.IGNORECASE)
     found = {

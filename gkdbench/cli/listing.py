@@ -71,10 +71,10 @@ def _print_entry(name: str, entry: dict[str, Any]) -> None:
 
 
 def _methods() -> Entries:
-    from gkdbench.spec.method_source import find_method, installed
+    from gkdbench.spec.method_names import find_method, method_names
 
     entries: Entries = {}
-    for name in sorted(installed()):
+    for name in method_names():
         try:
             source = find_method(name)
         except GkdbenchError as error:  # a broken plugin is named and hides nobody else

@@ -141,6 +141,29 @@ class _Memo:
         return self.entries[key][0]
 
 
+class _OwnPart(torch.autograd.Function):
+    """The same values; a gradient multiplied by the number of ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, world: int) -> Tensor:
+        ctx.world = world
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.world, None
+
+
+def own_part(x: Tensor, world: int) -> Tensor:
+    """Return a rank's own part of a gathered tensor: bitwise x, its gradient times `world`.
+
+    The mean of gradients over ranks divides by the number of ranks, while a part gets a gradient on its own rank
+    alone.
+    """
+    part: Tensor = _OwnPart.apply(x, world)
+    return part
+
+
 class LiveStep(Step):
     """The step of a running stage."""
 
@@ -305,5 +328,5 @@ class LiveStep(Step):
             return x
         parts = [torch.empty_like(x) for _ in range(world)]
         distributed.all_gather(parts, x.detach().contiguous())
-        parts[rank] = x  # gradients flow through the own part only
+        parts[rank] = own_part(x, world)  # gradients flow through the own part only
         return torch.cat(parts)

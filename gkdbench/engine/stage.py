@@ -191,7 +191,12 @@ class Step(ABC):
 
     @abstractmethod
     def gather(self, x: Tensor) -> Tensor:
-        """Concatenate equal shapes over ranks on dim 0; differentiable for the own part."""
+        """Concatenate equal shapes over ranks on dim 0; gradients flow to the own part.
+
+        Meant for a loss that every rank computes alike from gathered tensors. Gradients are averaged over ranks, and
+        each rank reaches its own part alone, so that part's gradient is multiplied by the number of ranks: together
+        they give the gradient of one process that holds the whole batch. On one device x itself comes back.
+        """
 
 
 class Stage(nn.Module):
@@ -203,6 +208,8 @@ class Stage(nn.Module):
     """source | proxy: which images are drawn; of several, the first is the step, the others `step.extra`."""
     task = True
     """Whether the loop adds the head's own loss."""
+    labels = False
+    """Whether the stage's own loss reads `step.labels`; with a task they are there anyway."""
     trains: frozenset[str] = frozenset({"encoder", "head"})
     teacher: str | None = "full"
     """None | "encoder" | "full" (encoder and trained head)."""

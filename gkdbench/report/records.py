@@ -8,7 +8,7 @@ from typing import Any
 
 from gkdbench.errors import GkdbenchError
 from gkdbench.run.record import Record, find_records, read_record
-from gkdbench.spec.method_source import find_method, installed
+from gkdbench.spec.method_names import find_method
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,13 @@ def installed_defaults(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
     """Return the default options of the installed methods among these, read without importing them."""
     defaults = {}
     # Names in records are foreign text: only installed ones are looked up, never a path.
-    for name in sorted({record.spec.method for record in records} & set(installed())):
+    for name in sorted({record.spec.method for record in records if not record.spec.method_source.endswith(".py")}):
+        if ".py" in name:
+            continue
         try:
             options = find_method(name).options
         except GkdbenchError:
-            continue  # a broken plugin must not keep its old records from being shown
+            continue  # a method that is gone or broken must not keep its old records from being shown
         defaults[name] = {option.name: option.default for option in options if not option.required}
     return defaults
 

@@ -1,5 +1,6 @@
 """Digests of runs and of what goes into stages; computed without importing torch."""
 
+import re
 from typing import Any
 
 from gkdbench.data.dataset import DataPlace, split_digest
@@ -7,7 +8,7 @@ from gkdbench.models.weight_files import weights_digest
 from gkdbench.spec.benchmark import Split
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import digest
-from gkdbench.spec.method_source import find_method
+from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION
 
@@ -74,5 +75,7 @@ def model_identity(source: ModelSource) -> dict[str, Any]:
 
 def run_id(spec: RunSpec, identity: str) -> str:
     """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`."""
-    parts = [spec.benchmark.name, spec.setting, spec.method.name, f"s{spec.seed}", identity[:8]]
+    # `decoupled(cwd)` becomes `decoupled-cwd`: the name of a folder that no shell has to quote
+    method = re.sub(r"[^A-Za-z0-9_.]+", "-", spec.method.name).strip("-.")
+    parts = [spec.benchmark.name, spec.setting, method, f"s{spec.seed}", identity[:8]]
     return "-".join(parts)

@@ -9,11 +9,52 @@ from types import ModuleType
 from typing import Any
 
 from gkdbench.errors import GkdbenchError
+from gkdbench.spec.code_digest import code_digest
 from gkdbench.spec.method_source import MethodSource
+
+USER_METHOD = "gkdbench_user_method_"
 
 
 def load_factory(source: MethodSource) -> Callable[..., Any]:
-    """Import a method's file and return its factory; a failing import names the method."""
+    """Import a method's file and those of its combinators; return the factory of them all.
+
+    A failing import names the method.
+    """
+    factory = _function(source)
+    around = [_function(combinator) for combinator in source.combinators]
+    if not around:
+        return factory
+
+    def combined(pair: Any, **options: Any) -> Any:
+        stages = factory(pair, **options)
+        for combinator in around:
+            stages = combinator(pair, stages)
+        return stages
+
+    return combined
+
+
+def stage_code(stage: type, source: MethodSource) -> str | list[str]:
+    """Return the digest of the code that a stage's class is made of.
+
+    The files of the class and of those it inherits from, each with what it imports of its own distribution. What
+    the factory or a combinator adds stands in the stage's attributes. So two methods that return the same stage
+    share its artefact. For a class that no installed module holds the method's own digest stands.
+    """
+    digests = []
+    for kind in stage.__mro__:
+        if kind.__module__.partition(".")[0] in ("gkdbench", "torch", "builtins", "abc"):
+            continue
+        module = sys.modules.get(kind.__module__)
+        file = getattr(module, "__file__", None)
+        if file is None or kind.__module__.startswith(USER_METHOD):
+            return source.code_digest
+        digests.append(code_digest(Path(file), kind.__module__))
+    distinct = sorted(set(digests))
+    return distinct[0] if len(distinct) == 1 else distinct or source.code_digest
+
+
+def _function(source: MethodSource) -> Callable[..., Any]:
     try:
         module = importlib.import_module(source.module) if source.module else _from_path(source)
     except GkdbenchError:
@@ -30,7 +71,7 @@ def load_factory(source: MethodSource) -> Callable[..., Any]:
 
 
 def _from_path(source: MethodSource) -> ModuleType:
-    name = f"gkdbench_user_method_{source.file.stem}_{source.code_digest[:8]}"
+    name = f"{USER_METHOD}{source.file.stem}_{source.code_digest[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, source.file)

@@ -7,7 +7,7 @@ stages, not targets, paths, workers or devices. So stages are shared between run
 import dataclasses
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.models.weights import LoadReport, load_model
 from gkdbench.run.digests import DataDigests, model_identity
-from gkdbench.run.method_code import load_factory
+from gkdbench.run.method_code import load_factory, stage_code
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import digest
 from gkdbench.spec.recipe import STAGE_NAMES, StageRecipe
@@ -86,6 +86,12 @@ def _side(spec: RunSpec, source: ModelSource, sizes: Mapping[str, tuple[int, int
         grids[role] = encoder.grid
     segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
     segmentor.add_head(0)
+    return describe(segmentor, grids)
+
+
+def describe(segmentor: Segmentor, grids: Mapping[str, tuple[int, int]]) -> Side:
+    """Return the facts about a segmentor with a head; `grids` is its token grid per data role."""
+    encoder = segmentor.encoder
     assert segmentor.head is not None
     return Side(
         width=encoder.width,
@@ -107,38 +113,58 @@ def make_stages(spec: RunSpec, pair: Pair) -> list[Stage]:
 
     So a stage's adaptors start the same whatever stages stand before it.
     """
-    factory = load_factory(spec.method)
+    return call_factory(load_factory(spec.method), pair, spec.options, spec.seed, f"method {spec.method.name!r}")
+
+
+def call_factory(
+    factory: Callable[..., Any], pair: Pair, options: Mapping[str, Any], seed: int, where: str
+) -> list[Stage]:
+    """Call a factory once per stage; see make_stages. `where` names the method in errors."""
 
     def call(seed: int) -> list[Stage]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            stages = factory(pair, **spec.options)
-        _check_stages(spec, stages)
+            stages = factory(pair, **options)
+        check_stages(stages, where)
         return list(stages)
 
-    names = [stage.name for stage in call(seed_of(spec.seed, "names"))]
-    return [call(seed_of(spec.seed, name))[index] for index, name in enumerate(names)]
+    names = [stage.name for stage in call(seed_of(seed, "names"))]
+    return [call(seed_of(seed, name))[index] for index, name in enumerate(names)]
 
 
-def _check_stages(spec: RunSpec, stages: Any) -> None:
-    where = f"method {spec.method.name!r}"
+def check_stages(stages: Any, where: str) -> None:
+    """Raise GkdbenchError where a factory's answer is no list of stages as the contract has them."""
     if not isinstance(stages, list | tuple) or not stages:
         raise GkdbenchError(f"{where} returned no list of stages")
     for stage in stages:
         if not isinstance(stage, Stage):
             raise GkdbenchError(f"{where} returned a {type(stage).__name__}, not a Stage")
-        if stage.name not in STAGE_NAMES:
-            raise GkdbenchError(
-                f"{where}: stage name {stage.name!r} is none of {', '.join(STAGE_NAMES)}"
-            )
-        streams = stage.streams()
-        if not streams or len(set(streams)) < len(streams) or not set(streams) <= {"source", "proxy"}:
-            raise GkdbenchError(f"{where}: stage {stage.name!r} draws from {stage.data!r}, not source or proxy")
+        fault = stage_fault(stage)
+        if fault is not None:
+            raise GkdbenchError(f"{where}: {fault[1]}")
     names = [stage.name for stage in stages]
     if len(set(names)) < len(names):
         raise GkdbenchError(f"{where}: two stages share a name ({', '.join(names)})")
     if len({stage.model for stage in stages}) > 1:
         raise GkdbenchError(f"{where}: stages train both the teacher and the student")
+
+
+def stage_fault(stage: Stage) -> tuple[str, str] | None:
+    """Return which attribute of a stage has no legal value and what is wrong with it; None where all have."""
+    if stage.name not in STAGE_NAMES:
+        return "name", f"stage name {stage.name!r} is none of {', '.join(STAGE_NAMES)}"
+    stage_named = f"stage {stage.name!r}"
+    streams = stage.streams()
+    if not streams or len(set(streams)) < len(streams) or not set(streams) <= {"source", "proxy"}:
+        return "data", f"{stage_named} draws from {stage.data!r}, not source or proxy"
+    for attribute, value in (("trains", stage.trains), ("fresh", stage.fresh)):
+        if not isinstance(value, frozenset | set) or not value <= {"encoder", "head"}:
+            return attribute, f"{stage_named}: {attribute} = {value!r} is no set of 'encoder' and 'head'"
+    if stage.teacher not in (None, "encoder", "full"):
+        return "teacher", f"{stage_named}: teacher = {stage.teacher!r} is none of None, 'encoder', 'full'"
+    if stage.model not in ("student", "teacher"):
+        return "model", f"{stage_named}: model = {stage.model!r} is neither 'student' nor 'teacher'"
+    return None
 
 
 def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunPlan:
@@ -177,7 +203,7 @@ def _stage_digest(
     trained = spec.teacher if stage.model == "teacher" else spec.student
     content: dict[str, Any] = {
         "engine": ENGINE,
-        "code": spec.method.code_digest,
+        "code": stage_code(type(stage), spec.method),
         "stage": stage_identity(stage),
         "recipe": {
             key: value
@@ -185,7 +211,7 @@ def _stage_digest(
             # a mean over the labelled pixels of a micro-batch is not the mean over the whole batch
             if key != "micro_batch" or stage.task or stage.mixes_batch
         },
-        "data": [data.training(name, labelled=stage.task) for name in stage.streams()],
+        "data": [data.training(name, labelled=stage.task or stage.labels) for name in stage.streams()],
         "start": parent or model_identity(trained),
         "seed": spec.seed,
     }
@@ -195,6 +221,8 @@ def _stage_digest(
             content["teacher_head"] = teacher_head
         elif spec.teacher.entry.weights is None:
             content["teacher_seed"] = spec.teacher_seed
+    if stage.labels:
+        content["ignore"] = spec.benchmark.ignore
     if stage.uses_head():
         content["head"] = [DECODER, spec.benchmark.decoder, len(spec.benchmark.classes), head_parent]
         content["ignore"] = spec.benchmark.ignore
@@ -230,7 +258,7 @@ def _public(module: nn.Module) -> dict[str, Any]:
         names |= {name for name in dir(type(module)) if not hasattr(nn.Module, name)}
     found = {}
     for name in sorted(names):
-        if name.startswith("_") or name in ("training", "notes"):
+        if name.startswith("_") or name in ("training", "notes", "labels"):
             continue
         value = getattr(module, name)
         if inspect.ismethod(value) or (inspect.isfunction(value) and hasattr(type(module), name)):
@@ -268,4 +296,4 @@ def _reference(thing: Any) -> str:
 
 
 def _bytes_of(tensor: torch.Tensor) -> bytes:
-    return bytes(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return bytes(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

@@ -33,7 +33,7 @@ from gkdbench.run.record import (
 from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, fit, restore
 from gkdbench.run.store import Artefact
 from gkdbench.spec.benchmark import Split
-from gkdbench.spec.method_source import find_method
+from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 
 UNFINISHED = "not finished: the process ended before its last target"

@@ -232,7 +232,7 @@ class StageRunner:
             ignore=benchmark.ignore,
             seed=seed_of(spec.seed, name, "data"),  # of the stage's name free: methods see the same batches
             # labels of the source are read only where the task is learnt
-            labelled=stage.task and name == "source",
+            labelled=(stage.task or stage.labels) and name == "source",
         )
 
     def _export(self, folder: Path, student: Segmentor) -> None:

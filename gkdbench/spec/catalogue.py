@@ -14,6 +14,7 @@ from gkdbench.spec.model import ModelEntry, ModelTable
 
 GROUP = "gkdbench.benchmarks"
 MODELS_FILE = "models.yaml"
+VARIANTS_FILE = "variants.yaml"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def benchmark_files() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders():
         for path in sorted(folder.glob("*.yaml")):
-            if path.name != MODELS_FILE:
+            if path.name not in (MODELS_FILE, VARIANTS_FILE):
                 found.setdefault(path.stem, path)
     return found
 

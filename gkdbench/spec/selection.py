@@ -18,7 +18,8 @@ from gkdbench.spec.catalogue import (
     split_pair,
 )
 from gkdbench.spec.documents import nearest, parse
-from gkdbench.spec.method_source import MethodSource, find_method
+from gkdbench.spec.method_names import find_method, innermost, offers
+from gkdbench.spec.method_source import MethodSource
 from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
 
 if TYPE_CHECKING:
@@ -102,11 +103,19 @@ def _with_decoder(source: BenchmarkSource, decoder: str | None) -> BenchmarkSour
 
 def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selection:
     """Return the selection that repeats a recorded run."""
-    by_path = record.method_source.endswith(".py")
+    own_name = innermost(record.method)
+    distribution = record.method_source.rpartition(" ")[0]
+    combined, _, closing = record.method.rpartition(own_name)
+    if record.method_source.endswith(".py"):
+        named = f"{record.method_source}:{own_name}"
+    elif len(offers().get(own_name, ())) > 1:
+        named = f"{own_name}@{distribution}"
+    else:
+        named = own_name
     options = [f"{name}={value}" for name, value in record.options.items()]
     options += [f"recipe.{name}={value}" for name, value in record.recipe_overrides.items()]
     return Selection(
-        methods=(f"{record.method_source}:{record.method}" if by_path else record.method,),
+        methods=(f"{combined}{named}{closing}",),
         settings=(record.setting,),
         benchmarks=(benchmark or record.benchmark,),
         seeds=(record.seed,),
@@ -124,7 +133,7 @@ def _without_repeats(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:
     seen = set()
     for run in runs:
         where = (run.source.folder, run.benchmark.name, run.setting)
-        key = (where, run.method.file, run.method.function, run.seed, str(run.options))
+        key = (where, run.method.file, run.method.name, run.seed, str(run.options))
         if key not in seen:
             seen.add(key)
             yield run

@@ -1,0 +1,21 @@
+"""coupled(METHOD): the method's distillation and the task loss optimised together, in one stage on source images.
+
+The single-stage counterpart of a method that distils first, such as GKD (CVPR 2026, arXiv 2603.02554): the rows
+"single-stage MSE" and "single-stage QSD" of its ablation are coupled(gkd) with `target`. The last stage that distils
+gets the labelled source images and the task loss; what comes before it (a proxy stage) and after it is left out.
+
+Cost: that of one distillation stage over the steps of `joint`.
+"""
+
+from gkdbench.api import Pair, Stage, Unsupported
+
+
+def coupled(pair: Pair, stages: list[Stage]) -> list[Stage]:
+    """Distil and learn the task together, in a single stage."""
+    distilling = [stage for stage in stages if stage.teacher is not None]
+    if not distilling:
+        raise Unsupported("nothing to couple: no stage has a teacher")
+    stage = distilling[-1]
+    stage.name, stage.data, stage.task = "joint", "source", True
+    stage.trains = frozenset({"encoder", "head"})
+    return [stage]
