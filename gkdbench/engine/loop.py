@@ -5,7 +5,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +62,8 @@ class Training:
     log: Path
     stop: StopFlag
     meter: Meter
+    audit: Callable[[Mapping[str, float]], None] = lambda terms: None
+    """Told every weighted term of step 0."""
     workers: int = 0
 
     def share(self) -> Share:
@@ -94,6 +96,8 @@ def train(training: Training) -> Outcome:
         set_rates(optimiser, recipe, progress.step)
         terms, last = _accumulate(training, wrapped, stream, share, progress.step)
         _check_finite(terms, training, progress.step)
+        if progress.step == 0:
+            training.audit(terms)
         _clip(training, wrapped, wrapped_optimiser)
         training.module.stage.after_backward(last)
         wrapped_optimiser.step()

@@ -85,11 +85,12 @@ def _rules(comparison: Comparison) -> list[str]:
 def _method_row(row: MethodRow, picks: list[Pick], lettering: Lettering) -> Row:
     if row.status != "done":
         text = f"{row.status} (seed {', '.join(map(str, row.seeds))})"
-        text += f": {row.reason}" if row.reason else ""
         filler = tuple(ABSENT for _ in picks[1:])
+        # the reason is a sentence: as a footnote it does not widen a column of figures
         return Row(
             head=row.label,
             cells=(Cell(text, span=len(picks)), *filler, Cell("0", number=0.0)),
+            letters=lettering.mark((f"{row.status}: {row.reason}",) if row.reason else ()),
             kind="status",
         )
     cells = [_figure(row.stat(pick), len(row.records)) for pick in picks]

@@ -17,7 +17,7 @@ from gkdbench.engine.loop import any_rank
 from gkdbench.errors import GkdbenchError, Interrupted, Unsupported
 from gkdbench.metrics.confusion import score
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run import environment
+from gkdbench.run import environment, scales
 from gkdbench.run.digests import DataDigests, run_digest, run_id
 from gkdbench.run.finished import Finished, finished_run
 from gkdbench.run.image_counts import write_image_counts
@@ -98,7 +98,8 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
         record.teacher_run_id = run_id(teacher_spec, teacher_digest)
     segmentor = _train(spec, shop, plan, teacher, record)
     costs.extend(record.stages)
-    _note_scales(record)
+    for stage in record.stages:
+        record.warnings.extend(scales.warnings(stage.name, stage.first_losses))
     _describe_model(segmentor, spec, record)
     _on_first_rank(shop, lambda: _judge_all(spec, shop, segmentor, record))
     _budget(record, plan)
@@ -325,17 +326,6 @@ def _random_weights(spec: RunSpec) -> list[str]:
         for role, source in (("teacher", spec.teacher), ("student", spec.student))
         if source.entry.weights is None
     ]
-
-
-def _note_scales(record: Record) -> None:
-    """Warn of terms a thousand times larger or smaller than the task loss at step 0."""
-    for stage in record.stages:
-        task = stage.first_losses.get("task")
-        for name, value in stage.first_losses.items():
-            if task and name != "task" and not task / 1000 <= abs(value) <= task * 1000:
-                record.warnings.append(
-                    f"stage {stage.name}: term {name!r} starts at {value:.3g}, the task loss at {task:.3g}"
-                )
 
 
 def _describe_model(segmentor: Segmentor, spec: RunSpec, record: Record) -> None:

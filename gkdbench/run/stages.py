@@ -22,6 +22,7 @@ from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.models.weights import load_tensors, read_tensors
+from gkdbench.run import scales
 from gkdbench.run.files import need_space, write_atomically
 from gkdbench.run.plan import PlannedStage, build_encoder
 from gkdbench.run.store import Artefact, Store
@@ -154,6 +155,7 @@ class StageRunner:
                 log=folder / "log.jsonl",
                 stop=shop.stop,
                 meter=shop.display.progress,
+                audit=lambda terms: self._audit(stage.name, terms),
                 workers=shop.workers,
             )
         )
@@ -165,6 +167,13 @@ class StageRunner:
         finished = shop.store.artefact(planned.digest)
         assert finished is not None
         return finished
+
+    def _audit(self, stage: str, terms: Mapping[str, float]) -> None:
+        """Say what each term is worth at step 0, before hours are spent on one that is not."""
+        if self.shop.fabric.is_global_zero and len(terms) > 1:
+            self.shop.display.say(scales.shown(stage, terms))
+            for warning in scales.warnings(stage, terms):
+                self.shop.display.say(f"warning: {warning}")
 
     def _look_up_frozen(self, module: StageModule, samples: Samples, planned: PlannedStage) -> float:
         """Compute a frozen encoder's features beforehand where that saves passes; return the seconds spent."""
