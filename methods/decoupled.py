@@ -1,9 +1,9 @@
 """decoupled(METHOD): the method's distillation without the task loss, then the head on the frozen encoder.
 
-It asks what GKD's separation of stages is worth by itself (CVPR 2026, arXiv 2603.02554, the ablation's row "decoupled"):
-what a method distils jointly with the task it distils first, as the recipe's stage `source`; then the head is trained,
-from its usual start, on the encoder that this left. Stages without a task stay as they are; task stages without a
-teacher (ordinary fine-tuning) are replaced.
+It asks what GKD's separation of stages is worth by itself (CVPR 2026, arXiv 2603.02554, its ablation's row
+"decoupled"): what a method distils jointly with the task it distils first, as the recipe's stage `source`; then the
+head is trained, from its usual start, on the encoder that this left. Stages without a task stay as they are; task
+stages without a teacher (ordinary fine-tuning) are replaced.
 
 A method that reads the teacher's head keeps its own head in training while it distils, since its terms reach the
 encoder only through it; that head is thrown away. Nothing of the kind was published for the single-stage methods.

@@ -1,14 +1,18 @@
 """`gkdbench list`: what there is, by name; one name gives all about it."""
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gkdbench.cli.console import command, existing, print_json, print_table
 from gkdbench.errors import GkdbenchError, UsageError
+
+if TYPE_CHECKING:
+    from gkdbench.spec.benchmark import Benchmark
+    from gkdbench.spec.method_source import MethodSource
 
 Entries = dict[str, dict[str, Any]]
 
@@ -16,7 +20,8 @@ Entries = dict[str, dict[str, Any]]
 @command
 def listing(
     what: Annotated[
-        str, typer.Argument(help="methods, benchmarks, settings, models, datasets, tables or runs.")
+        str,
+        typer.Argument(help="methods, combinators, benchmarks, settings, models, datasets, tables or runs."),
     ],
     name: Annotated[str, typer.Argument(help="A name or pattern; one match shows all about it.")] = "",
     results: Annotated[Path, typer.Option(help="Results directory (for runs).")] = Path("results"),
@@ -27,7 +32,8 @@ def listing(
     from gkdbench.spec.documents import nearest
 
     kinds: dict[str, Callable[[], Entries]] = {
-        "methods": _methods,
+        "methods": lambda: _methods(name),
+        "combinators": _combinators,
         "benchmarks": _benchmarks,
         "settings": _settings,
         "models": _models,
@@ -38,7 +44,7 @@ def listing(
     if what not in kinds:
         raise UsageError(f"cannot list {what!r}{nearest(what, kinds)} (known: {', '.join(kinds)})")
     entries = kinds[what]()
-    chosen = {k: v for k, v in entries.items() if not name or fnmatch.fnmatch(k, name)}
+    chosen = {k: v for k, v in entries.items() if not name or k == name or fnmatch.fnmatch(k, name)}
     if name and not chosen:
         raise UsageError(f"no {what[:-1]} {name!r}{nearest(name, entries)}")
     if as_json:
@@ -52,12 +58,16 @@ def listing(
         rows = [["name", *columns]]
         rows += [[key, *(str(entry[c]) for c in columns)] for key, entry in chosen.items()]
         print_table(rows)
+        for line in dict.fromkeys(entry["_clash"] for entry in chosen.values() if entry.get("_clash")):
+            print(line)
 
 
 def _print_entry(name: str, entry: dict[str, Any]) -> None:
     print(name)
     for key, value in entry.items():
-        label = key.lstrip("_")
+        if value is None or entry.get(f"_{key}") is not None:  # the same in full follows
+            continue
+        label = key.lstrip("_").replace("_", " ")
         if isinstance(value, list | tuple) and value:
             print(f"  {label}:")
             for item in value:
@@ -70,37 +80,86 @@ def _print_entry(name: str, entry: dict[str, Any]) -> None:
             print(f"  {label}: {value}")
 
 
-def _methods() -> Entries:
-    from gkdbench.spec.method_names import find_method, method_names
+def _methods(name: str) -> Entries:
+    from gkdbench.spec.method_listing import listed
+    from gkdbench.spec.method_names import find_method, is_expression, variant_of
 
     entries: Entries = {}
-    for name in method_names():
-        try:
-            source = find_method(name)
-        except GkdbenchError as error:  # a broken plugin is named and hides nobody else
-            entries[name] = {"from": "broken", "summary": str(error), "_options": []}
-            continue
-        options = [
-            f"{option.name} ({option.expected()}"
-            + (", required)" if option.required else f", default {option.default})")
-            for option in source.options
-        ]
+    for line in listed():
+        variant = variant_of(line.name) if line.kind == "variant" else None
+        entries[line.name] = {
+            "from": line.origin,
+            "kind": line.kind,
+            "summary": line.source.summary if line.source else line.reason,
+            "options": _briefly(line.source) if line.source else "",
+            **({"_sets": dict(variant.entry.options), "_defined_in": str(variant.file)} if variant else {}),
+            **(_about(line.source) if line.source else {}),
+            "_clash": line.clash or None,
+        }
+    if name not in entries and is_expression(name):
+        source = find_method(name, "list methods")
         entries[name] = {
             "from": source.origin,
+            "kind": "combination" if source.combinators else "method",
             "summary": source.summary,
-            "_options": options,
-            "_file": str(source.file),
-            "_code": source.code_digest[:16],
+            "options": _briefly(source),
+            "_combinators": [f"{one.name}: {one.summary} ({one.origin})" for one in source.combinators] or None,
+            **_about(source),
+            "_clash": None,
         }
     return entries
 
 
-def _benchmarks() -> Entries:
-    from gkdbench.spec.catalogue import benchmark_files, find_benchmark
+def _briefly(source: "MethodSource") -> str:
+    """Return `weight=1.0 on=logits|features`, a default first; `list methods NAME` says types in words."""
+    shown = []
+    for option in source.options:
+        choices = "|".join(str(choice) for choice in option.choices if choice != option.default)
+        default = "?" if option.required else str(option.default)
+        shown.append(f"{option.name}={default}" + (f"|{choices}" if choices else ""))
+    return " ".join(shown)
 
-    entries: Entries = {}
-    for name in benchmark_files():
-        benchmark = find_benchmark(name).benchmark
+
+def _about(source: "MethodSource") -> dict[str, Any]:
+    options = [
+        f"{option.name} ({option.expected()}"
+        + (", required)" if option.required else f", default {option.default})")
+        for option in source.options
+    ]
+    return {
+        "_options": options or None,
+        "_module": source.module,
+        "_function": source.function,
+        "_file": str(source.file),
+        "_code": source.code_digest[:16],
+    }
+
+
+def _combinators() -> Entries:
+    from gkdbench.spec.method_listing import listed
+    from gkdbench.spec.method_names import COMBINATORS
+
+    return {
+        line.name: {
+            "from": line.origin,
+            "kind": line.kind,
+            "summary": line.source.summary if line.source else line.reason,
+            **(_about(line.source) if line.source else {}),
+            "_use": f"gkdbench run --method '{line.name}(METHOD)'" if line.source else None,
+            "_clash": line.clash or None,
+        }
+        for line in listed(COMBINATORS)
+    }
+
+
+def _benchmarks() -> Entries:
+    from gkdbench.spec.catalogue import package_faults
+
+    entries: Entries = {name: {"version": "", "title": f"broken: {why}"} for name, why in package_faults().items()}
+    for name, benchmark in _each_benchmark():
+        if isinstance(benchmark, GkdbenchError):
+            entries[name] = {"version": "", "title": f"broken: {benchmark}"}
+            continue
         entries[name] = {
             "version": benchmark.version,
             "title": benchmark.title,
@@ -119,9 +178,18 @@ def _benchmarks() -> Entries:
     return entries
 
 
-def _settings() -> Entries:
+def _each_benchmark() -> "Iterator[tuple[str, Benchmark | GkdbenchError]]":
+    """Yield every installed benchmark, or what is wrong with it: a broken one hides nobody else."""
     from gkdbench.spec.catalogue import benchmark_files, find_benchmark
 
+    for name in benchmark_files():
+        try:
+            yield name, find_benchmark(name).benchmark
+        except GkdbenchError as error:
+            yield name, error
+
+
+def _settings() -> Entries:
     return {
         f"{name}/{setting}": {
             "pairs": ", ".join(spec.pairs),
@@ -129,8 +197,9 @@ def _settings() -> Entries:
             "_teacher_method": spec.teacher_method,
             "_notes": list(spec.notes),
         }
-        for name in benchmark_files()
-        for setting, spec in find_benchmark(name).benchmark.settings.items()
+        for name, benchmark in _each_benchmark()
+        if not isinstance(benchmark, GkdbenchError)
+        for setting, spec in benchmark.settings.items()
     }
 
 
@@ -153,11 +222,10 @@ def _models() -> Entries:
 
 
 def _datasets() -> Entries:
-    from gkdbench.spec.catalogue import benchmark_files, find_benchmark
-
     entries: Entries = {}
-    for name in benchmark_files():
-        benchmark = find_benchmark(name).benchmark
+    for name, benchmark in _each_benchmark():
+        if isinstance(benchmark, GkdbenchError):
+            continue
         splits = {"source": benchmark.source.train, "val": benchmark.source.val, "proxy": benchmark.proxy}
         for split_name, split in {**splits, **benchmark.targets, **benchmark.hidden_targets}.items():
             details = split.model_dump(exclude_none=True)

@@ -7,6 +7,7 @@ import typer
 from gkdbench import __version__
 from gkdbench.cli.check import check
 from gkdbench.cli.listing import listing
+from gkdbench.cli.new import new
 from gkdbench.cli.report import report
 from gkdbench.cli.run import run
 
@@ -39,6 +40,7 @@ app.command("run")(run)
 app.command("report")(report)
 app.command("list")(listing)
 app.add_typer(check, name="check")
+app.add_typer(new, name="new")
 
 
 def main() -> None:

@@ -21,7 +21,8 @@ MOST_SEEDS = 1000
 @command
 def run(
     method: Annotated[
-        str, typer.Option(help="Methods by name or PATH.py:NAME, separated by commas.")
+        str,
+        typer.Option(help="Separated by commas: NAME, NAME@PACKAGE, PATH.py:NAME or 'COMBINATOR(METHOD)'."),
     ] = "",
     setting: Annotated[str, typer.Option(help="Settings, such as f2l or f2f.")] = "",
     benchmark: Annotated[str, typer.Option(help="Benchmarks by name or path of a YAML.")] = "streets",
@@ -53,6 +54,7 @@ def run(
     """Train and judge methods; finished work is reused, so repeating a command continues it."""
     from gkdbench.data.dataset import DataPlace
     from gkdbench.run.store import Store
+    from gkdbench.spec.method_names import warnings_for
     from gkdbench.spec.selection import Selection, resolve
 
     if repeat:
@@ -78,6 +80,9 @@ def run(
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"--device {device}: must be auto, cpu or cuda")
     specs = resolve(selection)
+    names = (*selection.methods, *(spec.teacher_method for spec in specs))
+    for line in dict.fromkeys(line for name in names for line in warnings_for(name)):
+        say(f"gkdbench: warning: {line}")
     store, place = Store(results), DataPlace(data_root)
     store.prepare()
     hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}

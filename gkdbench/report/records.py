@@ -8,7 +8,7 @@ from typing import Any
 
 from gkdbench.errors import GkdbenchError
 from gkdbench.run.record import Record, find_records, read_record
-from gkdbench.spec.method_names import find_method
+from gkdbench.spec.method_names import find_method, is_path, recorded_name
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def installed_defaults(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
     """Return the default options of the installed methods among these, read without importing them."""
     defaults = {}
     # Names in records are foreign text: only installed ones are looked up, never a path.
-    for name in sorted({record.spec.method for record in records if not record.spec.method_source.endswith(".py")}):
-        if ".py" in name:
+    for name in sorted({_found_by(record) for record in records}):
+        if is_path(name):
             continue
         try:
             options = find_method(name).options
@@ -73,15 +73,17 @@ def installed_defaults(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
 
 def shown_options(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> str:
     """Return `key=value, ...` of the options that are not the method's known defaults."""
-    spec = record.spec
-    # A file's method may share its name with an installed one, not its defaults.
-    from_file = spec.method_source.endswith(".py")
-    known = defaults.get(f"{spec.method_source}:{spec.method}" if from_file else spec.method, {})
+    # A file's method, or another package's, may share its name with an installed one, not its defaults.
+    known = defaults.get(_found_by(record), {})
     return ", ".join(
         f"{key}={plain(value)}"
-        for key, value in sorted(spec.options.items())
+        for key, value in sorted(record.spec.options.items())
         if key not in known or known[key] != value
     )
+
+
+def _found_by(record: Record) -> str:
+    return recorded_name(record.spec.method, record.spec.method_source)
 
 
 def plain(value: Any) -> str:

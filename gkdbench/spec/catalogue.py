@@ -1,16 +1,15 @@
 """The catalogue: benchmarks and models by name, from every installed benchmark package or a user's YAML."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import entry_points
-from importlib.resources import files
 from pathlib import Path
 
 from gkdbench.errors import UsageError
 from gkdbench.spec.benchmark import Benchmark, SettingSpec
 from gkdbench.spec.documents import nearest, parse, read_yaml
 from gkdbench.spec.model import ModelEntry, ModelTable
+from gkdbench.spec.plugins import OURS, distribution_name, entries, package_folder
 
 GROUP = "gkdbench.benchmarks"
 MODELS_FILE = "models.yaml"
@@ -34,15 +33,32 @@ class ModelSource:
     folder: Path
 
 
-@lru_cache
 def folders() -> tuple[Path, ...]:
     """Return the folders of all installed benchmark packages."""
-    found = []
-    for entry in entry_points(group=GROUP):
-        folder = Path(str(files(entry.value)))
-        if folder not in found:
-            found.append(folder)
-    return tuple(found)
+    return tuple(packages())
+
+
+def packages() -> Mapping[Path, str]:
+    """Return the folders of all installed benchmark packages and their distributions, our own first."""
+    return _packages()[0]
+
+
+def package_faults() -> Mapping[str, str]:
+    """Return what is wrong with each benchmark package that cannot be found, by its entry point's name."""
+    return _packages()[1]
+
+
+@lru_cache
+def _packages() -> tuple[dict[Path, str], dict[str, str]]:
+    found: dict[Path, str] = {}
+    faults: dict[str, str] = {}
+    for entry in sorted(entries(GROUP), key=lambda e: distribution_name(e) != OURS):
+        folder = package_folder(entry.value)
+        if folder is None:
+            faults[entry.name] = f"its package {entry.value} is not importable; reinstall {distribution_name(entry)}"
+        else:
+            found.setdefault(folder, distribution_name(entry))
+    return found, faults
 
 
 def benchmark_files() -> dict[str, Path]:

@@ -17,6 +17,8 @@ def parse_file(file: Path) -> ast.Module:
         raise UsageError(f"{file}: cannot be read ({error})") from error
     except SyntaxError as error:
         raise UsageError(f"{file}:{error.lineno}: not valid Python ({error.msg})") from error
+    except (RecursionError, MemoryError) as error:
+        raise UsageError(f"{file}: nested too deeply to be read") from error
 
 
 def code_digest(file: Path, module: str | None) -> str:

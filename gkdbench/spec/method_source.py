@@ -145,7 +145,7 @@ def _options(factory: ast.FunctionDef, file: Path, expected: int) -> list[Option
         types, choices = _annotation(argument.annotation, where)
         try:
             value = None if default is None else ast.literal_eval(default)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise UsageError(f"{where}: its default must be a plain value") from error
         options.append(Option(argument.arg, types, choices, value, default is None))
     return options
@@ -167,7 +167,10 @@ def _annotation(node: ast.expr | None, where: str) -> tuple[tuple[type, ...], tu
         and isinstance(node.value, ast.Name)
         and node.value.id == "Literal"
     ):
-        literal = ast.literal_eval(node.slice)
+        try:
+            literal = ast.literal_eval(node.slice)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{where}: the choices in Literal[...] must be plain values") from error
         return (), literal if isinstance(literal, tuple) else (literal,)
     raise UsageError(f"{where}: annotate it as bool, int, float, str, Literal[...] or a union")
 

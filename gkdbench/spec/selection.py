@@ -18,7 +18,7 @@ from gkdbench.spec.catalogue import (
     split_pair,
 )
 from gkdbench.spec.documents import nearest, parse
-from gkdbench.spec.method_names import find_method, innermost, offers
+from gkdbench.spec.method_names import find_method, recorded_name
 from gkdbench.spec.method_source import MethodSource
 from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
 
@@ -103,19 +103,10 @@ def _with_decoder(source: BenchmarkSource, decoder: str | None) -> BenchmarkSour
 
 def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selection:
     """Return the selection that repeats a recorded run."""
-    own_name = innermost(record.method)
-    distribution = record.method_source.rpartition(" ")[0]
-    combined, _, closing = record.method.rpartition(own_name)
-    if record.method_source.endswith(".py"):
-        named = f"{record.method_source}:{own_name}"
-    elif len(offers().get(own_name, ())) > 1:
-        named = f"{own_name}@{distribution}"
-    else:
-        named = own_name
     options = [f"{name}={value}" for name, value in record.options.items()]
     options += [f"recipe.{name}={value}" for name, value in record.recipe_overrides.items()]
     return Selection(
-        methods=(f"{combined}{named}{closing}",),
+        methods=(recorded_name(record.method, record.method_source),),
         settings=(record.setting,),
         benchmarks=(benchmark or record.benchmark,),
         seeds=(record.seed,),

@@ -43,6 +43,9 @@ def one_line(result: Result, code: int) -> str:
     ("arguments", "message"),
     [
         (("--method", "gdk"), "--method: unknown method 'gdk'; did you mean 'gkd'?"),
+        (("--method", "gkd-qds"), "--method: unknown method 'gkd-qds'; did you mean 'gkd-qsd'?"),
+        (("--method", "decoupeld(gkd)"), "--method: unknown combinator 'decoupeld'; did you mean 'decoupled'?"),
+        (("--method", "decoupled"), "--method: 'decoupled' is a combinator; write it around a method"),
         (("--method", "./absent.py:kd"), "--method ./absent.py:kd: no such file absent.py"),
         (("--method", "gkd", "--setting", "f2k"), "--setting: benchmark 'streets' has no setting 'f2k'; did you"),
         (("--method", "gkd", "--benchmark", "streat"), "--benchmark: unknown benchmark 'streat'; did you mean 'str"),

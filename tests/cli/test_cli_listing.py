@@ -35,6 +35,7 @@ def document(result: Result) -> Any:
     ("what", "names"),
     [
         ("methods", {"gkd", "vanilla_kd", "finetune", "frozen", "teacher"}),
+        ("combinators", {"coupled", "decoupled", "unfrozen"}),
         ("benchmarks", {"streets", "camvid"}),
         ("settings", {"streets/f2l", "streets/f2f", "camvid/f2l"}),
         ("models", {"streets-teacher", "streets-local", "streets-foundation"}),
@@ -57,6 +58,30 @@ def test_one_name_gives_all_about_it(invoke: Invoke) -> None:
     assert "SegNet" in invoke("list", "benchmarks", "camvid").stdout
 
 
+def test_methods_and_their_variants(invoke: Invoke) -> None:
+    listed = document(invoke("list", "methods", "--json"))
+    assert listed["gkd"]["kind"] == "method"
+    assert len(listed["gkd"]["options"].split(" ")) == len(listed["gkd"]["_options"])
+    assert listed["gkd"]["options"].startswith("target=qsd|mse proxy=True masked=True")
+    assert (listed["gkd-qsd"]["kind"], listed["gkd-qsd"]["from"]) == ("variant", "variant of gkd")
+    header, _, *table = invoke("list", "methods").stdout.splitlines()
+    assert header.split() == ["name", "from", "kind", "summary", "options"] and len(table) == len(listed)
+    text = invoke("list", "methods", "gkd-qsd").stdout
+    assert "from: variant of gkd" in text and "  sets:\n    masked: False\n    cls: False\n" in text
+    assert "masked (bool, default False)" in text and "variants.yaml" in text
+
+
+def test_names_that_no_table_has(invoke: Invoke) -> None:
+    text = invoke("list", "methods", "decoupled(gkd)").stdout
+    assert text.startswith("decoupled(gkd)\n") and "decoupled: Distil first" in text and "cls_in_fea (bool" in text
+    assert document(invoke("list", "methods", "gkd@gkdbench", "--json"))["gkd@gkdbench"]["_function"] == "gkd"
+    Path("my.py").write_text('def mine(pair, *, weight: float = 2.0):\n    """Mine."""\n')
+    text = invoke("list", "methods", "./my.py:mine").stdout
+    assert "from: my.py\n" in text and "weight (int or float, default 2.0)" in text and "module" not in text
+    assert document(invoke("list", "methods", "decoupled(my.py:mine)", "--json"))["decoupled(my.py:mine)"]["_file"]
+    assert "use: gkdbench run --method 'coupled(METHOD)'" in invoke("list", "combinators", "coupled").stdout
+
+
 def test_a_pattern(invoke: Invoke) -> None:
     assert set(document(invoke("list", "settings", "streets/*", "--json"))) == {"streets/f2l", "streets/f2f"}
 
@@ -64,8 +89,13 @@ def test_a_pattern(invoke: Invoke) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("metods",), "cannot list 'metods'; did you mean 'methods'? (known: methods, benchmarks,"),
+        (("metods",), "cannot list 'metods'; did you mean 'methods'? (known: methods, combinators,"),
         (("methods", "gdk"), "no method 'gdk'; did you mean 'gkd'?"),
+        (("methods", "gkd-qds"), "no method 'gkd-qds'; did you mean 'gkd-qsd'?"),
+        (("methods", "decoupeld(gkd)"), "list methods: unknown combinator 'decoupeld'; did you mean 'decoupled'?"),
+        (("methods", "gkd@nobody"), "list methods: no package 'nobody' offers method 'gkd'"),
+        (("methods", "absent.py:kd"), "list methods absent.py:kd: no such file absent.py"),
+        (("combinators", "couple"), "no combinator 'couple'; did you mean 'coupled'?"),
         (("benchmarks", "street"), "no benchmark 'street'; did you mean 'streets'?"),
         (("runs", "streets-x"), "no run 'streets-x'"),
     ],

@@ -52,12 +52,20 @@ def test_help_of_a_command_loads_nothing_that_trains(tmp_path: Path) -> None:
     assert not loaded & TRAINING
 
 
-@pytest.mark.parametrize("what", ["methods", "benchmarks", "settings", "models", "datasets", "tables", "runs"])
+@pytest.mark.parametrize(
+    "what", ["methods", "combinators", "benchmarks", "settings", "models", "datasets", "tables", "runs"]
+)
 def test_listings_load_nothing_that_trains(tmp_path: Path, what: str) -> None:
     code, output, loaded = start(tmp_path, "list", what, "--json")
     assert code == 0 and isinstance(json.loads(output), dict)
     assert not loaded & TRAINING
     assert not any(name.startswith("gkdbench_methods.") for name in loaded)  # read, never imported
+
+
+def test_a_new_method_loads_nothing_that_trains(tmp_path: Path) -> None:
+    code, output, loaded = start(tmp_path, "new", "method", "my_kd", "--json")
+    assert code == 0 and json.loads(output)["method"] == "my_kd.py"
+    assert not loaded & TRAINING
 
 
 def test_the_report_loads_nothing_that_trains(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from gkdbench.report.records import load_records
 from gkdbench.report.tables import class_table, cost_table, method_table
 from gkdbench.report.terminal import terminal_tables
 from gkdbench.run.record import Record
+from gkdbench.spec.method_names import find_method
 
 MakeRecord = Callable[..., Record]
 Store = Callable[..., Path]
@@ -262,7 +263,6 @@ def test_labels_leave_out_the_defaults_of_installed_methods_only(
         option = SimpleNamespace(name="weight", default=1.0, required=False)
         return SimpleNamespace(options=(option,))
 
-    monkeypatch.setattr("gkdbench.report.records.installed", lambda: {"gkd": None, "cwd": None})
     monkeypatch.setattr("gkdbench.report.records.find_method", find)
     runs = [
         make("gkd", spec_options={"weight": 1.0}),
@@ -273,3 +273,20 @@ def test_labels_leave_out_the_defaults_of_installed_methods_only(
     assert asked == ["gkd"]
     own = make("gkd", spec_options={"weight": 1.0}, spec_method_source="./gkd.py", run_id="own")
     assert terminal_tables([own])[0].rows[1][0] == "gkd (weight=1.0)"
+
+
+def test_a_variants_label_shows_what_differs_from_the_variant(make: MakeRecord) -> None:
+    """Not what differs from the method it stands for; inside a combinator alike."""
+    options = {option.name: option.default for option in find_method("gkd-qsd").options}
+    for name in ("gkd-qsd", "decoupled(gkd-qsd)"):
+        for changes, label in (({}, name), ({"cls": True, "weight": 2.0}, f"{name} (cls=true, weight=2.0)")):
+            run = make(name, spec_options={**options, **changes}, spec_method_source="gkdbench 0.1.0")
+            assert terminal_tables([run])[0].rows[1][0] == label
+
+
+def test_a_strangers_method_is_not_labelled_by_our_defaults(make: MakeRecord) -> None:
+    options = {option.name: option.default for option in find_method("gkd").options}
+    run = make("gkd", spec_options=options, spec_method_source="not-installed 1.0")
+    assert "weight=1.0" in terminal_tables([run])[0].rows[1][0]
+    deep = "decoupled(" * 3000 + "gkd" + ")" * 3000
+    assert terminal_tables([make(deep, spec_options={"weight": 1.0})])[0].rows[1][0].startswith("decoupled(")

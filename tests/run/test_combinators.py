@@ -9,8 +9,8 @@ from gkdbench.spec.selection import Selection, resolve
 from gkdbench.spec.variants import variants
 
 ALL = (
-    "af_dcd", "cirkd", "cwd", "dist", "finetune", "fitnet_mse", "frozen", "g2sd", "gkd", "proteus", "teacher", "tinymim",
-    "vanilla_kd", "vitkd",
+    "af_dcd", "cirkd", "cwd", "dist", "finetune", "fitnet_mse", "frozen", "g2sd", "gkd", "proteus", "teacher",
+    "tinymim", "vanilla_kd", "vitkd",
 )  # fmt: skip
 
 

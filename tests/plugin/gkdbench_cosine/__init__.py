@@ -1,0 +1,1 @@
+"""A package of a stranger, which offers gkdbench a method and a combinator."""
