@@ -1,22 +1,49 @@
-"""Two processes with half of the batch each do what one process with two micro-batches does."""
+"""Two processes with half of the batch each do what one process with two micro-batches does.
+
+A loss over gathered tensors does what one process with the whole batch does.
+"""
 
 import pytest
 import torch
+import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import nn
 from toy import module, recipe, samples, training
 
-from gkdbench.api import Side
+from gkdbench.api import Side, Stage
 from gkdbench.data.stream import Share, batches
 from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
-from gkdbench.engine.passes import Moment
+from gkdbench.engine.passes import Moment, own_part
 from gkdbench_methods.gkd import Distillation
 from gkdbench_methods.vanilla_kd import VanillaKD
 
 
+class Gathering(Stage):
+    """Similarities between all images of the global batch: the same loss on every rank."""
+
+    task = False
+    trains = frozenset({"encoder"})
+    teacher = "encoder"
+    mixes_batch = True
+
+    def __init__(self):
+        super().__init__()
+        self.before, self.after = nn.Linear(16, 8), nn.Linear(8, 8)
+
+    def loss(self, step):
+        own = self.before(step.student().tokens.mean(1))
+        student = self.after(step.gather(own))
+        teacher = step.gather(step.teacher().tokens.mean(1))
+        assert torch.equal(step.gather(own)[step.position[0] % len(student) :][: len(own)], own)
+        return {"similarity": F.mse_loss(student @ student.T, teacher @ teacher.T)}
+
+
 def make(kind: str):
     torch.manual_seed(2)
+    if kind == "gather":
+        return Gathering()
     if kind == "kd":
         return VanillaKD(1.0, 1.0, "pixel")
     common = dict(
@@ -30,12 +57,12 @@ def make(kind: str):
     )  # fmt: skip
 
 
-def _first_gradients(fabric, kind):
+def _first_gradients(fabric, kind, size):
     """Gradients after the first optimiser step's accumulation."""
     chosen = recipe()
     made = module(make(kind))
     wrapped, _ = fabric.setup(made, build_optimiser(made, chosen))
-    share = Share(chosen.batch, 2, fabric.global_rank, fabric.world_size)
+    share = Share(chosen.batch, size, fabric.global_rank, fabric.world_size)
     moment = Moment(3, made.stage.name, 0, chosen.steps, chosen.batch)
     for turn, piece in zip(range(share.turns), batches(samples(made.stage, chosen), share, 0, 1, 0), strict=True):
         with fabric.no_backward_sync(wrapped, enabled=turn < share.turns - 1):
@@ -46,8 +73,9 @@ def _first_gradients(fabric, kind):
 
 def _rank(fabric, kind, folder):
     torch.set_num_threads(1)
-    gradients = _first_gradients(fabric, kind)
-    job = training(module(make(kind)), folder, recipe(micro_batch=2))
+    size = 4 if kind == "gather" and fabric.world_size == 1 else 2
+    gradients = _first_gradients(fabric, kind, size)
+    job = training(module(make(kind)), folder, recipe(micro_batch=size))
     job.fabric = fabric
     outcome = train(job)
     if fabric.is_global_zero:
@@ -55,7 +83,7 @@ def _rank(fabric, kind, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["kd", "gkd"])
+@pytest.mark.parametrize("kind", ["kd", "gkd", "gather"])
 def test_two_ranks_equal_one_process(tmp_path, kind):
     results = []
     for world in (1, 2):
@@ -75,3 +103,11 @@ def test_two_ranks_equal_one_process(tmp_path, kind):
     assert (one["gradients"] - two["gradients"]).abs().max() <= 1e-5 * scale
     for name, value in one["losses"].items():
         assert two["losses"][name] == pytest.approx(value, rel=1e-4)
+
+
+def test_the_own_part_keeps_every_bit_and_multiplies_its_gradient():
+    x = torch.rand(3, 5, requires_grad=True)
+    part = own_part(x, 3)
+    assert torch.equal(part, x)
+    (part**2).sum().backward()
+    assert torch.equal(x.grad, 3 * 2 * x.detach())
