@@ -28,11 +28,14 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 
 def relations(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """Return the inter-class and intra-class terms of logits [B, K, h, w], unweighted."""
-    classes = student.shape[1]
-    p_student = (student.float() / temperature).softmax(dim=1).transpose(0, 1).reshape(classes, -1)  # [K, B*h*w]
-    p_teacher = (teacher.float() / temperature).softmax(dim=1).transpose(0, 1).reshape(classes, -1)
-    inter = 1 - correlation(p_student.T, p_teacher.T).mean()
-    intra = 1 - correlation(p_student, p_teacher).mean()
+    student, teacher = student.float(), teacher.float()
+    if temperature != 1:  # dividing by 1 is not free
+        student, teacher = student / temperature, teacher / temperature
+    own, other = (  # [B*h*w, K]
+        logits.softmax(dim=1).movedim(1, -1).reshape(-1, logits.shape[1]) for logits in (student, teacher)
+    )
+    inter = 1 - correlation(own, other).mean()
+    intra = 1 - correlation(own.T, other.T).mean()
     return inter * temperature**2, intra * temperature**2
 
 

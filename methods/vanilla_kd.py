@@ -31,10 +31,12 @@ def pixel_kl(student: Tensor, teacher: Tensor, temperature: float, reduction: Re
     """
     if teacher.shape[2:] != student.shape[2:]:
         teacher = F.interpolate(teacher, size=student.shape[2:], mode="bilinear", align_corners=False)
-    log_student = F.log_softmax(student.float() / temperature, dim=1)
-    log_teacher = F.log_softmax(teacher.float() / temperature, dim=1)
-    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True)  # [B, K, h, w]
-    return divergence.sum(1).mean() if reduction == "pixel" else divergence.mean()
+    student, teacher = student.float(), teacher.float()
+    if temperature != 1:  # dividing by 1 is not free
+        student, teacher = student / temperature, teacher / temperature
+    log_student, log_teacher = F.log_softmax(student, dim=1), F.log_softmax(teacher, dim=1)
+    divergence = F.kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+    return divergence / (student.numel() // (student.shape[1] if reduction == "pixel" else 1))
 
 
 class VanillaKD(Stage):
