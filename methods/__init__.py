@@ -1,1 +1,2 @@
+
 """Built-in methods, one per file; they import gkdbench.api and one another only."""

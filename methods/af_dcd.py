@@ -9,10 +9,11 @@ sample. Student samples attract the teacher's at the same position and group and
 groups, at all positions, by distance / 0.07 (the same group elsewhere is neither); a sum of cross-entropies over
 samples, divided by pooled positions and B.
 
-Defaults are Cityscapes' of the release's scripts: kd 1, fd 2e-6, ctr 5e-3, 75 % of positions masked at random, the
-plain projector, the projection's gradient norm clipped to 15. The code uses the L1 distance, the paper prefers L2:
-`distance`. `enhanced` is its larger projector, `mask="centre"` its fixed central block. With equal widths the release
-crashes for want of A; here A is always there.
+Defaults are those of the release's Cityscapes script for MobileNetV2: kd 1, fd 2e-6, ctr 5e-3, 75 % of positions
+masked at random, the plain projector, the projection's gradient norm clipped to 15 (a recipe's own clipping of all
+gradients comes after that; the release has none). The code uses the L1 distance; `distance="l2"` is the other.
+`enhanced` is its larger projector, `mask="centre"` its fixed central block. With equal widths the release crashes for
+want of A; here A is always there.
 
 Features are tokens after the final norm. Grids smaller than 16x16 cannot be pooled 4x4 and still hold a patch: the
 pooling then shrinks to what fits, and rows that fill no patch are cropped, as the release does for CamVid; the record

@@ -15,9 +15,11 @@ is not aware of classes: a permutation of the class's pixel *count* serves as po
 the default, as published numbers have it; `queue="class_aware"` takes pixels of the class. An overflow overwrites the
 last slots.
 
-The release's feature is the decoder's last before the classifier; here it is the tokens after the final norm, of any
-head; `feature="pixels"` takes the decoder's, averaged to the token grid. Needs a teacher with a trained head, and
-labels in the loss. Cost: one pass of each model per image; B (B+1) / 2 similarity maps of N^2, since S_ij and S_ji
+Where there are several devices the release relates the images of each device; here those of all, so one device with
+the whole batch is the same. The release's feature is the decoder's last before the classifier; here it is the tokens
+after the final norm, of any head; `feature="pixels"` takes the decoder's, averaged to the token grid. Needs a teacher
+with a trained head, and labels in the loss. Cost: one pass of each model per image; B (B+1) / 2 similarity maps of
+N^2, since S_ij and S_ji
 share a product. """
 
 from typing import Literal
@@ -30,6 +32,7 @@ from gkdbench.api import Pair, Stage, Step, Unsupported, View
 from gkdbench_methods.vanilla_kd import pixel_kl
 
 PIXELS_PER_CLASS = 16
+MOST_GIB = 8.0
 
 
 def relation_kl(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
@@ -185,6 +188,12 @@ def cirkd(
     """Task loss plus pixel KL and cosine relations between pixels of the batch and to a class memory."""
     if not pair.teacher.has_head:
         raise Unsupported("needs a teacher with a trained head")
+    if pixel_memory < PIXELS_PER_CLASS or region_memory < 1:
+        raise Unsupported(f"a memory takes at least {PIXELS_PER_CLASS} pixels and 1 region per class")
+    width = pair.teacher.width if feature == "tokens" else pair.teacher.pixel_dim
+    gibibytes = pair.num_classes * (pixel_memory + region_memory) * width * 4 / 2**30
+    if gibibytes > MOST_GIB:
+        raise Unsupported(f"its class memory would take {gibibytes:.1f} GiB; -o pixel_memory=N makes it smaller")
     return [
         CIRKD(
             pair,

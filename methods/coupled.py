@@ -1,10 +1,12 @@
 """coupled(METHOD): the method's distillation and the task loss optimised together, in one stage on source images.
 
 The single-stage counterpart of a method that distils first, such as GKD (CVPR 2026, arXiv 2603.02554): the rows
-"single-stage MSE" and "single-stage QSD" of its ablation are coupled(gkd) with `target`. The last stage that distils
-gets the labelled source images and the task loss; what comes before it (a proxy stage) and after it is left out.
+"single-stage MSE" and "single-stage QSD" of its ablation are, as we read them, coupled(gkd) with options. The last
+stage that distils without the task gets the labelled source images and the task loss; what comes before it (a proxy
+stage) and after it is left out. A method that does both together anyway is refused.
 
-Cost: that of one distillation stage over the steps of `joint`.
+Cost: that of one distillation stage over the steps of `joint`, and a plain student pass for the task where the method
+makes none.
 """
 
 from gkdbench.api import Pair, Stage, Unsupported
@@ -12,9 +14,9 @@ from gkdbench.api import Pair, Stage, Unsupported
 
 def coupled(pair: Pair, stages: list[Stage]) -> list[Stage]:
     """Distil and learn the task together, in a single stage."""
-    distilling = [stage for stage in stages if stage.teacher is not None]
+    distilling = [stage for stage in stages if stage.teacher is not None and not stage.task]
     if not distilling:
-        raise Unsupported("nothing to couple: no stage has a teacher")
+        raise Unsupported("nothing to couple: no stage distils without the task")
     stage = distilling[-1]
     stage.name, stage.data, stage.task = "joint", "source", True
     stage.trains = frozenset({"encoder", "head"})

@@ -5,14 +5,15 @@ Each channel becomes a distribution over positions, phi = softmax over H*W of x 
     L = weight * T^2 / (B * C) * sum over images, channels and positions of phi_t * log(phi_t / phi_s)
 
 on the logits (the default: T = 4, weight 3, TorchDistiller's script) or on the last features through an adaptor into
-the teacher's width (weight 50, CIRKD's script). Channels are normalised over the image, so a class that a crop does
-not show weighs as much as one that it does.
+the teacher's width. Channels are normalised over the image, so a class that a crop does not show weighs as much as one
+that it does.
 
 Differences between releases, all options here: `divisor="student"` divides by C_s as CIRKD's copy does (it reads C
 before its convolution); `adaptor="conv"` is the plain 1x1 convolution of the ports, where TorchDistiller follows it
-with BatchNorm and ReLU. The mmseg and G2SD versions log the cross-entropy, which has the same gradient. All releases
-use softmax().log(), which is not finite in half precision; here it is log_softmax. For ViTs CIRKD uses weights ten
-times smaller (0.3 on logits). With a head of queries the logits are log(S + 1e-6): no release has such a head.
+with BatchNorm and ReLU. The weight of 50 on features is that of CIRKD's script, so the defaults there mix two
+releases. The mmseg and G2SD versions log the cross-entropy, which has the same gradient. The official softmax().log()
+is not finite in fp16; here it is log_softmax. For ViTs CIRKD uses weights ten times smaller (0.3 on logits). With a
+head of queries the logits are log(S + 1e-6): no release has such a head.
 
 Needs: logits, a teacher with a trained head; features, an encoder. Cost: one student and one teacher pass per image.
 """

@@ -25,12 +25,12 @@ class HeadOnly(Stage):
 
 def decoupled(pair: Pair, stages: list[Stage]) -> list[Stage]:
     """Distil first, without the task loss; then train the head on the frozen encoder."""
-    distilling = [stage for stage in stages if stage.teacher is not None]
-    if not distilling:
+    if not any(stage.teacher is not None for stage in stages):
         raise Unsupported("nothing to decouple: no stage has a teacher")
-    for stage in distilling:
+    kept = [stage for stage in stages if stage.teacher is not None or not stage.task]
+    for stage in kept:
         if stage.task:
             stage.name, stage.task = "source", False
             # features alone do not reach the head
             stage.trains = frozenset({"encoder", "head"} if stage.teacher == "full" else {"encoder"})
-    return [*distilling, HeadOnly()]
+    return [*kept, HeadOnly()]

@@ -9,8 +9,9 @@ Defaults of the release (hunto/DIST_KD, segmentation): beta = gamma = weight = 1
 ones too; 1e-8 is added to the product of norms. `temperature` multiplies by T^2 as a port of it does. The release
 also adds 0.4 times the loss on an auxiliary head, which the segmentors here do not have.
 
-A class whose probability is constant over the batch correlates with nothing and adds 1. The second term mixes images,
-so it depends on the micro-batch. Needs a teacher with a trained head. Cost: one student and one teacher pass per image.
+A class whose probability is constant over the batch correlates with nothing and adds 1 / K. The second term mixes
+images, so it depends on the micro-batch. Needs a teacher with a trained head. Cost: one student and one teacher pass
+per image.
 """
 
 import torch.nn.functional as F
@@ -53,7 +54,8 @@ class DIST(Stage):
         student, teacher = step.student().logits, step.teacher().logits
         if teacher.shape[2:] != student.shape[2:]:
             teacher = F.interpolate(teacher, size=student.shape[2:], mode="bilinear", align_corners=False)
-        inter, intra = relations(student, teacher, self.temperature)
+        # "all pixels of the batch" means the batch of all devices
+        inter, intra = relations(step.gather(student), step.gather(teacher), self.temperature)
         return {"inter": self.beta * inter, "intra": self.gamma * intra}
 
 

@@ -58,6 +58,10 @@ class Restoration(nn.Module):
             *(Block(width, heads, mlp_ratio=4, qkv_bias=True, norm_layer=norm) for _ in range(depth))
         )
         self.decoderfeature_pred = Mlp(width, target, target)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):  # as released
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
         self._positions: dict[tuple[int, int], Tensor] = {}
 
     def hidden(self, visible: Tensor, restore: Tensor, grid: tuple[int, int], cls: bool) -> Tensor:
@@ -137,6 +141,8 @@ def g2sd(
     """Restore the teacher's tokens from a quarter of the image on proxy images, then the task with CWD on logits."""
     if not pair.student.can_drop:
         raise Unsupported("encodes a part of the tokens, and the student cannot drop any")
+    if not 0 < mask_ratio < 1 or int(min(h * w for h, w in pair.student.grids.values()) * (1 - mask_ratio)) < 1:
+        raise Unsupported(f"mask_ratio {mask_ratio} leaves no token to encode, or none to restore")
     own = width if width is not None else (256 if pair.student.width >= 384 else 128)
     if own < 32 or own % 32:
         raise Unsupported(f"decoder width {own} is no multiple of 32, the width of a head")

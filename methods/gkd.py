@@ -15,10 +15,10 @@ with keys straight from the teacher's tokens, a single head and no 1/sqrt(d), an
 In the masked pass the first half of the batch has half of its patches replaced by the student's mask token.
 
 What the released code (Younger-hua/GKD, MIT) does and the defaults follow: the cls term stands in `fea` once more; the
-token head's query is dead (one key: softmax is 1) and is kept for parity; heads are fresh in each stage. The paper
-puts patches alone into the feature term: `cls_in_fea=false`. `scale=true` divides by sqrt(d) (a different method,
-offered because the unscaled softmax starts almost one-hot); `target="mse"` replaces QSD by [LayerNorm, Linear], the
-ablation's MSE rows; `masked=false`, `cls=false`, `proxy=false` are further ablation rows.
+token head's query is dead (one key: softmax is 1) and is kept for parity; heads are fresh in each stage. Summaries of
+the paper have patches alone in the feature term: `cls_in_fea=false`. `scale=true` divides by sqrt(d) (a different
+method, offered because the unscaled softmax starts almost one-hot); `target="mse"` replaces QSD by [LayerNorm, Linear],
+our reading of the ablation's MSE rows; `masked=false`, `cls=false`, `proxy=false` are further ablation rows.
 
 Cost per distilled image: one teacher pass, one and a half student passes (rows without a mask are not passed twice).
 """

@@ -1,7 +1,7 @@
 """The shared teacher: its frozen encoder with a head trained on the source, evaluated like every other row.
 
-Rein and the released ViT-L configurations of GKD do the same (frozen VFM encoder, trained head), and logit
-distillation needs exactly this object. Cost: one teacher pass per image.
+The released ViT-L configurations of GKD do the same (frozen VFM encoder, trained head), and logit distillation needs
+exactly this object. Cost: one teacher pass per image.
 """
 
 from gkdbench.api import Pair, Stage

@@ -153,7 +153,7 @@ def _accumulate(
     batch = None
     for turn in range(share.turns):
         batch = next(stream).to(fabric.device)
-        _seed_globals(training.seed, stage.name, index, turn, fabric.global_rank)
+        _seed_globals("globals", training.seed, stage.name, index, turn, fabric.global_rank)
         with fabric.no_backward_sync(wrapped, enabled=turn < share.turns - 1):
             terms = wrapped(batch, moment)
             total = torch.stack(list(terms.values())).sum()

@@ -98,6 +98,8 @@ class Encoder(nn.Module):
     def block_index(self, tap: int | float) -> int:
         """Turn a tap (0-based, negative from the end, or a fraction of the depth) into a block number."""
         if isinstance(tap, float):
+            if not 0 < tap <= 1:
+                raise GkdbenchError(f"a stage taps the block at {tap} of the depth, which is no share of it")
             return max(round(tap * self.depth), 1) - 1
         if not -self.depth <= tap < self.depth:
             raise GkdbenchError(f"a stage taps block {tap} of an encoder with {self.depth} blocks")

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from torch import nn
+
 from gkdbench.errors import GkdbenchError
 from gkdbench.spec.code_digest import code_digest
 from gkdbench.spec.method_source import MethodSource
 
 USER_METHOD = "gkdbench_user_method_"
+LIBRARIES = frozenset({"gkdbench", "torch", "torchvision", "timm", "builtins", "abc", "typing"})
 
 
 def load_factory(source: MethodSource) -> Callable[..., Any]:
@@ -34,16 +37,18 @@ def load_factory(source: MethodSource) -> Callable[..., Any]:
     return combined
 
 
-def stage_code(stage: type, source: MethodSource) -> str | list[str]:
-    """Return the digest of the code that a stage's class is made of.
+def stage_code(stage: nn.Module, source: MethodSource) -> str | list[str]:
+    """Return the digest of the code that a stage is made of.
 
-    The files of the class and of those it inherits from, each with what it imports of its own distribution. What
+    The files of its class, of its submodules' classes and of those they inherit from, libraries and gkdbench apart,
+    each with what it imports of its own distribution. What
     the factory or a combinator adds stands in the stage's attributes. So two methods that return the same stage
     share its artefact. For a class that no installed module holds the method's own digest stands.
     """
     digests = []
-    for kind in stage.__mro__:
-        if kind.__module__.partition(".")[0] in ("gkdbench", "torch", "builtins", "abc"):
+    kinds = {kind for module in stage.modules() for kind in type(module).__mro__}
+    for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
+        if kind.__module__.partition(".")[0] in LIBRARIES:
             continue
         module = sys.modules.get(kind.__module__)
         file = getattr(module, "__file__", None)

@@ -5,6 +5,7 @@ stages, not targets, paths, workers or devices. So stages are shared between run
 """
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
@@ -111,7 +112,7 @@ def describe(segmentor: Segmentor, grids: Mapping[str, tuple[int, int]]) -> Side
 def make_stages(spec: RunSpec, pair: Pair) -> list[Stage]:
     """Call the method's factory, once per stage, each time under that stage's own seed.
 
-    So a stage's adaptors start the same whatever stages stand before it.
+    So what a stage starts from depends on its own name and seed, and on what the factory draws before it.
     """
     return call_factory(load_factory(spec.method), pair, spec.options, spec.seed, f"method {spec.method.name!r}")
 
@@ -203,13 +204,14 @@ def _stage_digest(
     trained = spec.teacher if stage.model == "teacher" else spec.student
     content: dict[str, Any] = {
         "engine": ENGINE,
-        "code": stage_code(type(stage), spec.method),
+        "code": stage_code(stage, spec.method),
         "stage": stage_identity(stage),
         "recipe": {
             key: value
             for key, value in recipe.model_dump(mode="json").items()
-            # a mean over the labelled pixels of a micro-batch is not the mean over the whole batch
-            if key != "micro_batch" or stage.task or stage.mixes_batch
+            # a mean over the labelled pixels of a micro-batch is not the mean over the whole batch, and the
+            # BatchNorm of a CNN (a model without patches) sees one micro-batch at a time
+            if key != "micro_batch" or stage.task or stage.mixes_batch or trained.entry.patch is None
         },
         "data": [data.training(name, labelled=stage.task or stage.labels) for name in stage.streams()],
         "start": parent or model_identity(trained),
@@ -261,6 +263,11 @@ def _public(module: nn.Module) -> dict[str, Any]:
         if name.startswith("_") or name in ("training", "notes", "labels"):
             continue
         value = getattr(module, name)
+        if name in vars(module) and inspect.isfunction(value) and hasattr(type(module), name):
+            raise GkdbenchError(
+                f"{type(module).__name__}.{name} was replaced on the instance, which cannot enter the stage's digest; "
+                "write a class that has it"
+            )
         if inspect.ismethod(value) or (inspect.isfunction(value) and hasattr(type(module), name)):
             continue  # the code itself is in the digest already
         found[name] = _plain(value, f"{type(module).__name__}.{name}")
@@ -281,9 +288,11 @@ def _plain(value: Any, where: str) -> Any:
         return {str(key): _plain(item, where) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain({f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, where)
-    if hasattr(value, "__qualname__"):
+    if isinstance(value, functools.partial):
+        return [_plain(part, where) for part in (value.func, value.args, value.keywords)]
+    if hasattr(value, "__qualname__") and "<" not in value.__qualname__:
         return _reference(value)
-    if f"at {id(value):#x}" in repr(value):
+    if "<" in getattr(value, "__qualname__", "") or f"at {id(value):#x}" in repr(value):
         raise GkdbenchError(
             f"{where} is a {type(value).__name__}, which cannot enter the stage's digest; start its name with "
             "'_' if it changes no result, or make it a dataclass"

@@ -262,7 +262,7 @@ def _plain_tensors(part: nn.Module) -> dict[str, Tensor]:
 
 
 def _bytes(module: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in module.parameters())
+    return sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
 
 
 def _facts(planned: PlannedStage, outcome: Outcome) -> dict[str, Any]:

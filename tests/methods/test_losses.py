@@ -79,10 +79,15 @@ def test_every_loss_is_finite_and_reaches_the_student(name, widths, grid, batch)
     terms = stage.loss(step)
     assert terms and all(term.ndim == 0 and bool(term.isfinite()) for term in terms.values())
     sum(terms.values()).backward()
-    student = step.student()
-    leaves = [student.tokens, student.logits, *student.qkv[0]]
-    assert any(x.grad is not None and x.grad.abs().max() > 0 for x in leaves)
     assert all(p.grad is None or p.grad.isfinite().all() for p in stage.parameters())
+    for term, value in distilling(name, models).loss(again := step_for(models, batch, grid)).items():
+        student = again.student()
+        leaves = [student.tokens, student.cls, student.logits, *student.blocks, *student.qkv[0]]
+        reached = torch.autograd.grad(value, leaves, allow_unused=True, retain_graph=True)
+        if batch == 1 and (name, term) == ("proteus", "patch"):
+            assert value == 0  # half of one image: nothing is masked
+        else:
+            assert any(g is not None and g.abs().max() > 0 for g in reached), term
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -162,6 +167,18 @@ def test_published_weights_and_forms_are_the_defaults():
     generic, specific = stages("g2sd", models)
     assert (generic.mask_ratio, specific.weight, specific.temperature) == (0.75, 3.0, 1.0)
     (cirkd,) = stages("cirkd", models, pixel_memory=20000, region_memory=2000)
+    assert (cirkd.kd, cirkd.batch, cirkd.pixel, cirkd.region, cirkd.temperature) == (1.0, 1.0, 0.1, 0.1, 0.1)
+    assert cirkd.queue == "as_released" and cirkd.pixel_queue.shape == (5, 20000, 32)
+    (dist,) = stages("dist", models)
+    assert (dist.beta, dist.gamma, dist.temperature) == (1.0, 1.0, 1.0)
+    (kl,) = stages("vanilla_kd", models)
+    assert (kl.weight, kl.temperature, kl.reduction) == (1.0, 1.0, "pixel")
+    assert stages("fitnet_mse", models)[0].weight == 1.0
+    assert (stages("proteus", models)[0].mask_ratio, stages("proteus", models)[0].weight) == (0.5, 1.0)
+    assert (stages("tinymim", models)[0].jitter, stages("tinymim", models)[0].heads) == (0.4, 2)
+    gkd = stages("gkd", models)
+    assert [stage.name for stage in gkd] == ["proxy", "source", "task"]
+    assert (gkd[0].mask_ratio, gkd[0].weight, gkd[0].cls_in_fea, gkd[0].fea_head.factor) == (0.5, 1.0, True, 1.0)
     assert (cirkd.pixel_sample, cirkd.region_sample) == (4096 // 5 + 1, 1024 // 5 + 1)
 
 
@@ -247,6 +264,8 @@ REFUSALS = [
     ("vitkd", dict(student_depth=1), "two shallow blocks"),
     ("vitkd", dict(teacher_can_mask=False), "transformer blocks"),
     ("g2sd", dict(student_can_drop=False), "cannot drop"),
+    ("cirkd", dict(classes=1100, teacher=768), "class memory would take"),
+    ("g2sd", dict(grid=(1, 3)), "no token to encode"),
     ("tinymim", dict(teacher_heads=3), "no multiple of 3 heads"),
     ("tinymim", dict(student_has_qkv=False), "queries, keys and values"),
     ("tinymim", dict(teacher_grids={"proxy": (2, 2), "source": (2, 2)}), "equal token grids"),
@@ -256,7 +275,41 @@ REFUSALS = [
 @pytest.mark.parametrize(("name", "facts", "reason"), REFUSALS, ids=lambda x: x if isinstance(x, str) else "")
 def test_a_pair_that_cannot_be_served_is_refused_with_the_reason(name, facts, reason):
     with pytest.raises(Unsupported, match=reason):
-        stages(name, pair(**facts))
+        stages(name, pair(**facts), **({"pixel_memory": 20000, "region_memory": 2000} if "classes" in facts else {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("vitkd", dict(mask_ratio=0.0), "must be generated"),
+        ("g2sd", dict(mask_ratio=1.0), "no token to encode"),
+        ("g2sd", dict(width=40), "no multiple of 32"),
+        ("cirkd", dict(pixel_memory=8), "at least 16 pixels"),
+        ("tinymim", dict(heads=5), "no multiple of 5 heads"),
+    ],
+)
+def test_options_out_of_range_are_refused(name, options, reason):
+    with pytest.raises(Unsupported, match=reason):
+        stages(name, pair(), **options)
+
+
+def test_the_official_adaptor_normalises_over_the_batch_and_cuts_at_zero():
+    (stage,) = stages("cwd", pair(16, 32), on="features")
+    step = step_for(pair(16, 32), 3, (4, 4))
+    mapped = stage.conv(step.student().tokens.transpose(1, 2))
+    mean, deviation = mapped.mean((0, 2), keepdim=True), mapped.var((0, 2), unbiased=False, keepdim=True)
+    mapped = ((mapped - mean) / (deviation + 1e-5).sqrt()).clamp(min=0)
+    wanted = 50 * channel_kl(mapped, step.teacher().tokens.transpose(1, 2), 4.0)
+    assert_close(stage.loss(step)["cwd"], wanted)
+
+
+def test_g2sds_decoder_starts_as_released():
+    generic, _ = stages("g2sd", pair(16, 32))
+    for layer in generic.modules():
+        if isinstance(layer, torch.nn.Linear):
+            assert layer.bias.abs().max() == 0
+            bound = (6 / sum(layer.weight.shape)) ** 0.5
+            assert 0.8 * bound < layer.weight.abs().max() <= bound
 
 
 def test_tinymim_takes_a_common_number_of_heads():

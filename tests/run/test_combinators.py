@@ -48,6 +48,7 @@ def test_coupling_distils_and_learns_in_one_stage():
     assert list(made) == ["joint"] and made["joint"].task and made["joint"].data == "source"
     assert made["joint"].trains == {"encoder", "head"} and made["joint"].teacher == "encoder"
     assert stages("coupled(proteus)")["joint"].data == "source"
+    assert "restoration" in dict(stages("coupled(g2sd)")["joint"].named_children())
     assert list(stages("coupled(decoupled(fitnet_mse))")) == ["joint"]
 
 
@@ -61,6 +62,7 @@ def test_labels_that_a_loss_reads_are_there_without_a_task():
     [
         ("decoupled(finetune)", "nothing to decouple"),
         ("coupled(frozen)", "nothing to couple"),
+        ("coupled(cwd)", "nothing to couple"),
         ("unfrozen(finetune)", "nothing to unfreeze"),
     ],
 )
@@ -104,14 +106,11 @@ def test_every_variant_is_its_method_with_its_options():
     assert identity("gkd-masked", "cls=true") == identity("gkd")
 
 
-def test_every_method_runs_on_photographs(do):
-    """Two tiny random ViTs on generated images: every stage of every method trains, is judged and recorded."""
+def test_every_method_runs_on_folders_of_images(do):
+    """Two tiny random ViTs on generated images in folders: every stage trains, is judged and recorded."""
     records = do(*ALL)
     assert [(r.spec.method, r.status, r.reason) for r in records] == [(name, "done", None) for name in ALL]
     by_name = {r.spec.method: r for r in records}
-    for record in records:
-        for stage in record.stages:
-            assert all(value == value for value in stage.first_losses.values())
     assert set(by_name["af_dcd"].stages[0].first_losses) == {"task", "kl", "fd", "ctr"}
     assert "pooled 1x1" in by_name["af_dcd"].stages[0].notes[0]
     assert set(by_name["cirkd"].stages[0].first_losses) == {"task", "kl", "batch", "pixel", "region"}

@@ -1,6 +1,9 @@
 """What enters a stage's digest: every option, initial tensors, weights; and what does not."""
 
 import dataclasses
+import functools
+import importlib
+import sys
 
 import pytest
 import torch
@@ -10,8 +13,10 @@ from gkdbench.api import Stage
 from gkdbench.data.dataset import DataPlace
 from gkdbench.errors import GkdbenchError
 from gkdbench.run.digests import DataDigests, model_identity, run_digest
+from gkdbench.run.method_code import stage_code
 from gkdbench.run.plan import plan_run, stage_identity
 from gkdbench.spec.catalogue import find_model
+from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import Selection, resolve
 
 
@@ -86,6 +91,45 @@ def test_attributes_functions_and_buffers_count_wherever_they_are():
 def test_an_attribute_without_a_stable_form_is_refused():
     with pytest.raises(GkdbenchError, match=r"Odd\.thing is a object, which cannot enter the stage's digest"):
         stage_identity(Odd(thing=object()))
+
+
+def test_functions_that_no_name_stands_for_are_refused():
+    """Two closures of one function look the same, and what they do need not be."""
+
+    def scaled(factor):
+        def apply(x):
+            return factor * x
+
+        return apply
+
+    for value in (scaled(2), lambda x: x):
+        with pytest.raises(GkdbenchError, match=r"Odd\.thing is a function, which cannot enter the stage's digest"):
+            stage_identity(Odd(thing=value))
+    replaced = Odd()
+    replaced.loss = scaled(10)
+    with pytest.raises(GkdbenchError, match=r"Odd\.loss was replaced on the instance"):
+        stage_identity(replaced)
+    texts = [repr(stage_identity(Odd(f=functools.partial(torch.add, alpha=alpha)))) for alpha in (1, 2, 1)]
+    assert texts[0] == texts[2] != texts[1] and "0x" not in texts[0]
+
+
+def test_the_code_of_a_wrapped_stage_counts(tmp_path, monkeypatch):
+    """A plugin's stage may hold another package's: editing either changes what is trained."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "outer_of_tests.py").write_text(
+        "from gkdbench.api import Stage\nclass Outer(Stage):\n"
+        "    def __init__(self, inner):\n        super().__init__()\n        self.inner = inner\n"
+    )
+    inner = "from gkdbench.api import Stage\nclass Inner(Stage):\n    def loss(self, step):\n        return {X}\n"
+    source = find_method("gkd")
+    codes = []
+    for text in ("{}", "{'a': 1}", "{}"):
+        (tmp_path / "inner_of_tests.py").write_text(inner.replace("{X}", text))
+        outer_file, inner_file = (importlib.import_module(f"{name}_of_tests") for name in ("outer", "inner"))
+        codes.append(stage_code(outer_file.Outer(inner_file.Inner()), source))
+    assert codes[0] == codes[2] != codes[1] and len(codes[0]) == 2
+    monkeypatch.delitem(sys.modules, "outer_of_tests")
+    monkeypatch.delitem(sys.modules, "inner_of_tests")
 
 
 def test_undeclared_weights_count_by_their_bytes(tmp_path, monkeypatch):
