@@ -86,17 +86,8 @@ class AfDCD(Stage):
     clip_adaptor = 15.0
 
     def __init__(
-        self,
-        pair: Pair,
-        *,
-        kd: float,
-        fd: float,
-        ctr: float,
-        mask_ratio: float,
-        mask: Literal["random", "centre"],
-        enhanced: bool,
-        distance: Literal["l1", "l2"],
-        temperature: float,
+        self, pair: Pair, *, kd: float, fd: float, ctr: float, mask_ratio: float, mask: Literal["random", "centre"],
+        enhanced: bool, distance: Literal["l1", "l2"], temperature: float
     ) -> None:
         super().__init__()
         self.kd, self.fd, self.ctr = kd, fd, ctr
@@ -150,16 +141,9 @@ class AfDCD(Stage):
 
 
 def af_dcd(
-    pair: Pair,
-    *,
-    kd: float = 1.0,
-    fd: float = 2e-6,
-    ctr: float = 5e-3,
-    mask_ratio: float = 0.75,
-    mask: Literal["random", "centre"] = "random",
-    enhanced: bool = False,
-    distance: Literal["l1", "l2"] = "l1",
-    temperature: float = 0.07,
+    pair: Pair, *, kd: float = 1.0, fd: float = 2e-6, ctr: float = 5e-3, mask_ratio: float = 0.75,
+    mask: Literal["random", "centre"] = "random", enhanced: bool = False, distance: Literal["l1", "l2"] = "l1",
+    temperature: float = 0.07
 ) -> list[Stage]:
     """Task loss plus pixel KL, masked feature reconstruction and contrast between channel groups."""
     if not pair.teacher.has_head:
@@ -170,14 +154,7 @@ def af_dcd(
         raise Unsupported(f"needs 4x4 tokens for one patch, and the grid is {pair.student.grids['source']}")
     return [
         AfDCD(
-            pair,
-            kd=kd,
-            fd=fd,
-            ctr=ctr,
-            mask_ratio=mask_ratio,
-            mask=mask,
-            enhanced=enhanced,
-            distance=distance,
-            temperature=temperature,
+            pair, kd=kd, fd=fd, ctr=ctr, mask_ratio=mask_ratio, mask=mask, enhanced=enhanced, distance=distance,
+            temperature=temperature
         )
     ]

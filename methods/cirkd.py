@@ -81,18 +81,9 @@ class CIRKD(Stage):
     region_queue_ptr: Tensor
 
     def __init__(
-        self,
-        pair: Pair,
-        *,
-        kd: float,
-        batch: float,
-        pixel: float,
-        region: float,
-        temperature: float,
-        queue: Literal["as_released", "class_aware"],
-        feature: Literal["tokens", "pixels"],
-        pixel_memory: int,
-        region_memory: int,
+        self, pair: Pair, *, kd: float, batch: float, pixel: float, region: float, temperature: float,
+        queue: Literal["as_released", "class_aware"], feature: Literal["tokens", "pixels"], pixel_memory: int,
+        region_memory: int
     ) -> None:
         super().__init__()
         self.kd, self.batch, self.pixel, self.region = kd, batch, pixel, region
@@ -104,10 +95,8 @@ class CIRKD(Stage):
             side.width if feature == "tokens" else side.pixel_dim for side in (pair.student, pair.teacher)
         )
         self.project_head = nn.Sequential(
-            nn.Conv2d(student, teacher, 1, bias=False),
-            nn.BatchNorm2d(teacher),
-            nn.ReLU(),
-            nn.Conv2d(teacher, teacher, 1, bias=False),
+            nn.Conv2d(student, teacher, 1, bias=False), nn.BatchNorm2d(teacher), nn.ReLU(),
+            nn.Conv2d(teacher, teacher, 1, bias=False)
         )
         for name, size in (("pixel", pixel_memory), ("region", region_memory)):
             entries = F.normalize(torch.randn(self.classes, size, teacher), dim=2)
@@ -173,17 +162,9 @@ class CIRKD(Stage):
 
 
 def cirkd(
-    pair: Pair,
-    *,
-    kd: float = 1.0,
-    batch: float = 1.0,
-    pixel: float = 0.1,
-    region: float = 0.1,
-    temperature: float = 0.1,
-    queue: Literal["as_released", "class_aware"] = "as_released",
-    feature: Literal["tokens", "pixels"] = "tokens",
-    pixel_memory: int = 20000,
-    region_memory: int = 2000,
+    pair: Pair, *, kd: float = 1.0, batch: float = 1.0, pixel: float = 0.1, region: float = 0.1,
+    temperature: float = 0.1, queue: Literal["as_released", "class_aware"] = "as_released",
+    feature: Literal["tokens", "pixels"] = "tokens", pixel_memory: int = 20000, region_memory: int = 2000
 ) -> list[Stage]:
     """Task loss plus pixel KL and cosine relations between pixels of the batch and to a class memory."""
     if not pair.teacher.has_head:
@@ -196,15 +177,7 @@ def cirkd(
         raise Unsupported(f"its class memory would take {gibibytes:.1f} GiB; -o pixel_memory=N makes it smaller")
     return [
         CIRKD(
-            pair,
-            kd=kd,
-            batch=batch,
-            pixel=pixel,
-            region=region,
-            temperature=temperature,
-            queue=queue,
-            feature=feature,
-            pixel_memory=pixel_memory,
-            region_memory=region_memory,
+            pair, kd=kd, batch=batch, pixel=pixel, region=region, temperature=temperature, queue=queue,
+            feature=feature, pixel_memory=pixel_memory, region_memory=region_memory
         )
     ]

@@ -63,13 +63,8 @@ class FeatureCWD(Stage):
     teacher = "encoder"
 
     def __init__(
-        self,
-        student: int,
-        teacher: int,
-        weight: float,
-        temperature: float,
-        adaptor: Literal["conv_bn_relu", "conv"],
-        divisor: Divisor,
+        self, student: int, teacher: int, weight: float, temperature: float,
+        adaptor: Literal["conv_bn_relu", "conv"], divisor: Divisor
     ) -> None:
         super().__init__()
         self.temperature = temperature
@@ -87,13 +82,9 @@ class FeatureCWD(Stage):
 
 
 def cwd(
-    pair: Pair,
-    *,
-    on: Literal["logits", "features"] = "logits",
-    weight: float | None = None,
-    temperature: float = 4.0,
-    adaptor: Literal["conv_bn_relu", "conv"] = "conv_bn_relu",
-    divisor: Literal["teacher", "student"] = "teacher",
+    pair: Pair, *, on: Literal["logits", "features"] = "logits", weight: float | None = None,
+    temperature: float = 4.0, adaptor: Literal["conv_bn_relu", "conv"] = "conv_bn_relu",
+    divisor: Literal["teacher", "student"] = "teacher"
 ) -> list[Stage]:
     """Task loss plus the divergence of every channel's distribution over positions (weight: 3, on features 50)."""
     if on == "features":

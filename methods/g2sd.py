@@ -129,14 +129,8 @@ class Generic(Stage):
 
 
 def g2sd(
-    pair: Pair,
-    *,
-    mask_ratio: float = 0.75,
-    depth: int = 4,
-    width: int | None = None,
-    generic_weight: float = 1.0,
-    specific_weight: float = 3.0,
-    temperature: float = 1.0,
+    pair: Pair, *, mask_ratio: float = 0.75, depth: int = 4, width: int | None = None, generic_weight: float = 1.0,
+    specific_weight: float = 3.0, temperature: float = 1.0
 ) -> list[Stage]:
     """Restore the teacher's tokens from a quarter of the image on proxy images, then the task with CWD on logits."""
     if not pair.student.can_drop:

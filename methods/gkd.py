@@ -73,18 +73,8 @@ class Distillation(Stage):
     teacher = "encoder"
 
     def __init__(
-        self,
-        name: str,
-        student: Side,
-        teacher: Side,
-        *,
-        target: Target,
-        masked: bool,
-        cls: bool,
-        cls_in_fea: bool,
-        scale: bool,
-        mask_ratio: float,
-        weight: float,
+        self, name: str, student: Side, teacher: Side, *, target: Target, masked: bool, cls: bool, cls_in_fea: bool,
+        scale: bool, mask_ratio: float, weight: float
     ) -> None:
         super().__init__()
         self.name = name
@@ -148,30 +138,14 @@ class Task(Stage):
 
 
 def gkd(
-    pair: Pair,
-    *,
-    target: Literal["qsd", "mse"] = "qsd",
-    proxy: bool = True,
-    masked: bool = True,
-    cls: bool = True,
-    cls_in_fea: bool = True,
-    scale: bool = False,
-    mask_ratio: float = 0.5,
-    weight: float = 1.0,
+    pair: Pair, *, target: Literal["qsd", "mse"] = "qsd", proxy: bool = True, masked: bool = True, cls: bool = True,
+    cls_in_fea: bool = True, scale: bool = False, mask_ratio: float = 0.5, weight: float = 1.0
 ) -> list[Stage]:
     """Distil features on proxy images, then on source images, then train the head on the frozen encoder."""
     stages: list[Stage] = [
         Distillation(
-            name,
-            pair.student,
-            pair.teacher,
-            target=target,
-            masked=masked,
-            cls=cls,
-            cls_in_fea=cls_in_fea,
-            scale=scale,
-            mask_ratio=mask_ratio,
-            weight=weight,
+            name, pair.student, pair.teacher, target=target, masked=masked, cls=cls, cls_in_fea=cls_in_fea,
+            scale=scale, mask_ratio=mask_ratio, weight=weight
         )
         for name in (("proxy", "source") if proxy else ("source",))
     ]

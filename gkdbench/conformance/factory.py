@@ -12,7 +12,8 @@ from gkdbench.conformance.toys import SEED, ToyPair, segmentor
 from gkdbench.conformance.watch import Watch, generators
 from gkdbench.engine.stage import Pair, Stage, Taps
 from gkdbench.errors import GkdbenchError, Unsupported
-from gkdbench.run.plan import check_stages, stage_fault, stage_identity
+from gkdbench.run.identity import stage_identity
+from gkdbench.run.plan import check_stages, stage_fault
 from gkdbench.spec.digest import digest
 
 
