@@ -50,10 +50,13 @@ class Encoder(nn.Module):
         attention = getattr(self.model.blocks[0], "attn", None) if self.is_transformer else None
         self.heads: int | None = getattr(attention, "num_heads", None)
         self.has_cls = self.is_transformer and getattr(self.model, "cls_token", None) is not None
-        self.has_qkv = isinstance(getattr(attention, "qkv", None), nn.Linear)
+        self.has_qkv = self.is_transformer and _records_qkv(self.model.blocks[0], self.width)
         self.can_mask = self.is_transformer
-        # A rotary position is tied to its place in the sequence, so dropping is left to absolute ones.
-        self.can_drop = self.is_transformer and getattr(self.model, "rope", None) is None
+        # A rotary position is tied to its place in the sequence, so dropping is left to absolute ones; tokens are
+        # dropped where `norm_pre` hands them to the blocks.
+        self.can_drop = (
+            self.is_transformer and getattr(self.model, "rope", None) is None and hasattr(self.model, "norm_pre")
+        )
         self.mask_token = (
             nn.Parameter(torch.zeros(self.width)) if self.can_mask else None
         )  # zero: as the official code starts
@@ -168,9 +171,27 @@ class Encoder(nn.Module):
 
         def replace(output: Tensor) -> Tensor:
             assert token is not None
-            return torch.where(mask.unsqueeze(-1), token.to(output.dtype), output)
+            # some families embed patches as a map [B, h, w, C]
+            return torch.where(mask.reshape(*output.shape[:-1], 1), token.to(output.dtype), output)
 
         return replace
+
+
+def _records_qkv(block: nn.Module, width: int) -> bool:
+    """Whether a block calls `attn.qkv` as a module; some families use its weight alone, which no hook sees."""
+    layer = getattr(getattr(block, "attn", None), "qkv", None)
+    if not isinstance(layer, nn.Linear):
+        return False
+    called: list[bool] = []
+    handle = layer.register_forward_hook(lambda *_: called.append(True))
+    try:
+        with torch.no_grad():
+            block(torch.zeros(1, 4, width))
+    except Exception:  # a family whose blocks want more than tokens; what they do is unknown
+        return False
+    finally:
+        handle.remove()
+    return bool(called)
 
 
 def _create(entry: ModelEntry) -> Any:
