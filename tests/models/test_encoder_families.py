@@ -1,4 +1,4 @@
-"""What an encoder claims of itself holds for families of timm beyond the plain ViT: masks, drops, q/k/v, prefix tokens."""
+"""What an encoder claims of itself holds for families beyond the plain ViT: masks, drops, taps, prefix tokens."""
 
 import pytest
 import torch
