@@ -12,6 +12,7 @@ from torch import nn
 
 from gkdbench.errors import GkdbenchError
 from gkdbench.spec.code_digest import code_digest
+from gkdbench.spec.digest import digest
 from gkdbench.spec.method_source import MethodSource
 
 USER_METHOD = "gkdbench_user_method_"
@@ -41,9 +42,9 @@ def stage_code(stage: nn.Module, source: MethodSource) -> str | list[str]:
     """Return the digest of the code that a stage is made of.
 
     The files of its class, of its submodules' classes and of those they inherit from, libraries and gkdbench apart,
-    each with what it imports of its own distribution. What
-    the factory or a combinator adds stands in the stage's attributes. So two methods that return the same stage
-    share its artefact. For a class that no installed module holds the method's own digest stands.
+    each with what it imports of its own distribution. What the factory or a combinator adds stands in the stage's
+    attributes. So two methods that return the same stage share its artefact. For a class that no installed module
+    holds the method's own digest stands.
     """
     digests = []
     kinds = {kind for module in stage.modules() for kind in type(module).__mro__}
@@ -76,7 +77,9 @@ def _function(source: MethodSource) -> Callable[..., Any]:
 
 
 def _from_path(source: MethodSource) -> ModuleType:
-    name = f"{USER_METHOD}{source.file.stem}_{source.code_digest[:8]}"
+    # errors show a module's file and lines, so the same code elsewhere, or below another comment, is another module
+    exact = digest([str(source.file.resolve()), source.file.read_text(encoding="utf-8"), source.code_digest])
+    name = f"{USER_METHOD}{source.file.stem}_{exact[:8]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, source.file)

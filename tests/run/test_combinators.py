@@ -47,8 +47,8 @@ def test_coupling_distils_and_learns_in_one_stage():
     made = stages("coupled(gkd)")
     assert list(made) == ["joint"] and made["joint"].task and made["joint"].data == "source"
     assert made["joint"].trains == {"encoder", "head"} and made["joint"].teacher == "encoder"
+    assert made["joint"].notes == ("coupled leaves out the stages proxy, task",)
     assert stages("coupled(proteus)")["joint"].data == "source"
-    assert "restoration" in dict(stages("coupled(g2sd)")["joint"].named_children())
     assert list(stages("coupled(decoupled(fitnet_mse))")) == ["joint"]
 
 
@@ -62,7 +62,8 @@ def test_labels_that_a_loss_reads_are_there_without_a_task():
     [
         ("decoupled(finetune)", "nothing to decouple"),
         ("coupled(frozen)", "nothing to couple"),
-        ("coupled(cwd)", "nothing to couple"),
+        ("coupled(cwd)", "nothing to couple: stage 'joint' distils together"),
+        ("coupled(g2sd)", "nothing to couple: stage 'joint' distils together"),  # its second stage has terms of its own
         ("unfrozen(finetune)", "nothing to unfreeze"),
     ],
 )
