@@ -13,6 +13,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from gkdbench.cli.display import choose_display
 from gkdbench.data.dataset import DataPlace
 from gkdbench.engine.interruption import stop_on_signals
+from gkdbench.engine.process_group import leave_group
 from gkdbench.errors import UsageError
 from gkdbench.run.stages import Workshop
 from gkdbench.run.store import Store
@@ -39,6 +40,7 @@ def open_workshop(
             checkpoint_s=float(os.environ.get("GKDBENCH_CHECKPOINT_S", "60")),
             fresh=fresh,
         )
+        leave_group()  # after an error the other processes may be gone
 
 
 def make_fabric(device: str, devices: int) -> Fabric:

@@ -31,6 +31,7 @@ from gkdbench.conformance.watch import generators_kept
 from gkdbench.data.stream import Share, batches
 from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
+from gkdbench.engine.process_group import leave_group
 from gkdbench.errors import GkdbenchError, Unsupported
 
 STEPS = 20
@@ -173,6 +174,7 @@ def _rank(fabric: Fabric, jobs: list[Job], folder: Path) -> None:
             torch.save({"gradients": measured.gradients, "losses": measured.losses}, part)
             part.rename(folder / f"{job.file}.pt")
         fabric.barrier()
+    leave_group()
 
 
 def _launch(jobs: list[Job], folder: Path) -> None:

@@ -16,6 +16,7 @@ from gkdbench.data.stream import Share, batches
 from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import Moment, own_part
+from gkdbench.engine.process_group import leave_group
 from gkdbench_methods.gkd import Distillation
 from gkdbench_methods.vanilla_kd import VanillaKD
 
@@ -73,6 +74,11 @@ def _first_gradients(fabric, kind, size):
 
 def _rank(fabric, kind, folder):
     torch.set_num_threads(1)
+    _train(fabric, kind, folder)
+    leave_group()
+
+
+def _train(fabric, kind, folder):
     size = 4 if kind == "gather" and fabric.world_size == 1 else 2
     gradients = _first_gradients(fabric, kind, size)
     job = training(module(make(kind)), folder, recipe(micro_batch=size))
