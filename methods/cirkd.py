@@ -19,8 +19,8 @@ Where there are several devices the release relates the images of each device; h
 the whole batch is the same. The release's feature is the decoder's last before the classifier; here it is the tokens
 after the final norm, of any head; `feature="pixels"` takes the decoder's, averaged to the token grid. Needs a teacher
 with a trained head, and labels in the loss. Cost: one pass of each model per image; B (B+1) / 2 similarity maps of
-N^2, since S_ij and S_ji
-share a product. """
+N^2, since S_ij and S_ji share a product.
+"""
 
 from typing import Literal
 

@@ -17,7 +17,8 @@ this stage, cutting the student's q, k and v into that many heads is the same fu
 
 The block's projection and MLP and the final norm get no gradient while distilling, so freezing the encoder afterwards
 would cut through an untrained block; the second stage trains everything. Needs q, k, v of both models on equal token
-grids. Cost: one pass of each model per image; N x N maps for every head, two on each side. """
+grids. Cost: one pass of each model per image; N x N maps for every head, two on each side.
+"""
 
 from collections.abc import Sequence
 
