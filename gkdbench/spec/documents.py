@@ -2,9 +2,9 @@
 
 import difflib
 import json
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -74,12 +74,13 @@ def parse(model: type[M], content: Any, origin: str) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise UsageError(f"{origin}: {_first_problem(model, error)}") from error
+        raise UsageError(f"{origin}: {_first_problem(model, content, error)}") from error
 
 
-def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
+def _first_problem(model: type[BaseModel], content: Any, error: ValidationError) -> str:
     first, *others = error.errors()
-    key = ".".join(str(part) for part in first["loc"])
+    absent = first["type"] in ("missing", "extra_forbidden")
+    key = ".".join(str(part) for part in _written(content, first["loc"], absent))
     more = f" (and {len(others)} more problem{'s' if len(others) > 1 else ''})" if others else ""
     if first["type"] == "extra_forbidden":
         known = _keys_at(model, first["loc"][:-1])
@@ -93,6 +94,23 @@ def _first_problem(model: type[BaseModel], error: ValidationError) -> str:
     return f"{where}{message}{shown}{more}"
 
 
+def _written(content: Any, location: tuple[int | str, ...], absent: bool) -> Iterator[int | str]:
+    """Yield the keys of a location that a user wrote.
+
+    Pydantic adds the kind where a section has several kinds, and a mark where the key itself is wrong.
+    """
+    current = content
+    for number, part in enumerate(location, start=1):
+        added = isinstance(current, Mapping) and part not in current and not (absent and number == len(location))
+        if added or part == "[key]":
+            continue
+        yield part
+        try:
+            current = current[part]
+        except (KeyError, IndexError, TypeError):
+            current = None
+
+
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Field names of the section at a location, as far as plain nesting and mappings can be followed."""
     current: Any = model
@@ -102,7 +120,10 @@ def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[st
             current = fields[part].annotation
         arguments = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
         if arguments and not hasattr(current, "model_fields"):
-            current = arguments[-1]
+            of_kind = [a for a in arguments if any(part in get_args(f.annotation) for f in a.model_fields.values())]
+            if part in fields and len(arguments) > 1:
+                continue  # the next part names the kind
+            current = (of_kind or arguments)[-1]
     return list(getattr(current, "model_fields", {}))
 
 
