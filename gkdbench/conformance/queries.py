@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from gkdbench.models.decoder import Decoded, SegmentationHead
-from gkdbench.models.encoder import as_map
+from gkdbench.models.decoders.head import Decoded, SegmentationHead
+from gkdbench.models.grids import as_map
 
 
 @dataclass

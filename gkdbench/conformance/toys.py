@@ -22,7 +22,7 @@ from gkdbench.engine.stage import Pair, Side, Stage
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.plan import describe
-from gkdbench.spec.benchmark import Decoder
+from gkdbench.spec.decoder import GridDecoder
 from gkdbench.spec.model import ModelEntry
 from gkdbench.spec.recipe import Augmentation, StageRecipe
 
@@ -142,7 +142,7 @@ def segmentor(pair: ToyPair, model: str, stage: str) -> Segmentor:
         if encoder.is_transformer:
             _enliven(encoder.model)
     encoder.resize(size)
-    decoder = Decoder(name="linear" if pair.head == "linear" else "context", width=24, reads=list(pair.reads))
+    decoder = GridDecoder(name="linear" if pair.head == "linear" else "context", width=24, reads=list(pair.reads))
     made = ToySegmentor(encoder, decoder, CLASSES)
     made.queries = pair.head == "queries"
     if model == "teacher" and not encoder.is_transformer:

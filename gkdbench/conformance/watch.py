@@ -16,7 +16,7 @@ from gkdbench.conformance.subject import Subject, owns, place
 from gkdbench.data.stream import Batch
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
 from gkdbench.engine.stage import View
-from gkdbench.models.decoder import Decoded
+from gkdbench.models.decoders.head import Decoded
 from gkdbench.models.encoder import Features
 
 Probe = Callable[[], Mapping[str, Any]]

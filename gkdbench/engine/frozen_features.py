@@ -44,9 +44,12 @@ class FrozenFeatures:
 
 
 def worth_it(stage: Stage, segmentor: Segmentor, samples: Samples, recipe: StageRecipe) -> bool:
-    """Whether a stage gains from it and the features fit into LARGEST_BYTES."""
+    """Whether a stage gains from it and the features fit into LARGEST_BYTES.
+
+    The levels of a hierarchical encoder are not kept: they are far larger than tokens.
+    """
     variants = samples.variants
-    if "encoder" in stage.trains or not stage.task or variants is None:
+    if "encoder" in stage.trains or not stage.task or variants is None or segmentor.reads_levels:
         return False
     encoder = segmentor.encoder
     widths = encoder.width + sum(encoder.block_widths[block] for block in segmentor.head_blocks)

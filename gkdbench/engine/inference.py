@@ -40,14 +40,13 @@ def predict(
 
 
 def class_scores(segmentor: Segmentor, images: Tensor, protocol: Inference, precision: str) -> Tensor:
-    """Return float32 logits [B, K, h', w'] of images [B, 3, h, w].
+    """Return float32 class scores [B, K, h', w'] of images [B, 3, h, w].
 
     Whole image: at the head's resolution. Sliding window: at the images' resolution, overlaps averaged.
     """
     if protocol.window is None or protocol.stride is None:
         with in_precision(images.device, precision):
-            logits: Tensor = segmentor(images)
-        return logits.float()
+            return segmentor.scores(images, None).float()
     height, width = images.shape[2:]
     rows = window_starts(height, protocol.window[0], protocol.stride[0])
     columns = window_starts(width, protocol.window[1], protocol.stride[1])
@@ -58,10 +57,7 @@ def class_scores(segmentor: Segmentor, images: Tensor, protocol: Inference, prec
             place = (slice(top, top + protocol.window[0]), slice(left, left + protocol.window[1]))
             crop = images[:, :, place[0], place[1]]
             with in_precision(images.device, precision):
-                logits = segmentor(_padded(crop, protocol.window))
-            full = F.interpolate(
-                logits.float(), size=protocol.window, mode="bilinear", align_corners=False
-            )
+                full = segmentor.scores(_padded(crop, protocol.window), protocol.window).float()
             total[:, :, place[0], place[1]] += full[:, :, : crop.shape[2], : crop.shape[3]]
             times[:, :, place[0], place[1]] += 1
     return total / times

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gkdbench.data.stream import Batch, seed_of
 from gkdbench.engine.stage import Stage, Step, View
-from gkdbench.models.decoder import Decoded
+from gkdbench.models.decoders.head import Decoded
 from gkdbench.models.encoder import Features
 from gkdbench.models.segmentor import Segmentor
 

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from gkdbench.errors import Unsupported
-from gkdbench.models.decoder import Decoded
-from gkdbench.models.encoder import QKV, Features, on_grid
+from gkdbench.models.decoders.head import Decoded
+from gkdbench.models.encoder import Features
+from gkdbench.models.grids import on_grid
+from gkdbench.models.transformer_taps import QKV
 
 
 @dataclass(frozen=True)

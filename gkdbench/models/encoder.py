@@ -1,11 +1,10 @@
 """One face for every timm encoder: patch tokens, class token, taps, masked and dropped patches.
 
-A transformer gives its tokens as they are. A CNN gives its last feature map as tokens; it has no class token and
-no patches to mask. Nothing of timm is forked or patched: masks, drops and q/k/v taps are forward hooks on public
-modules, active only during the pass that asks for them.
+A transformer gives its tokens as they are. A hierarchical encoder (a CNN, Swin) gives its last feature map as tokens;
+it has no class token and no patches to mask, and its levels make a pyramid of their own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from gkdbench.errors import GkdbenchError, UsageError
+from gkdbench.models import patches
+from gkdbench.models.grids import as_tokens
+from gkdbench.models.transformer_taps import QKV, can_drop, dropping, gives_qkv, masking, recording_qkv
 from gkdbench.spec.documents import nearest
 from gkdbench.spec.model import ModelEntry
 
-QKV = tuple[Tensor, Tensor, Tensor]
+LEVELS = 4
 
 
 @dataclass
@@ -30,16 +32,18 @@ class Features:
     grid: tuple[int, int]
     blocks: dict[int, Tensor] = field(default_factory=dict)  # block -> [B, N, C_block], no norm
     qkv: dict[int, QKV] = field(default_factory=dict)  # block -> q, k, v, each [B, prefix+N, C]
+    levels: list[Tensor] = field(default_factory=list)  # of a hierarchical encoder: [B, C_i, h_i, w_i], fine to coarse
 
 
 class Encoder(nn.Module):
     """A timm model with `forward_intermediates`, its normalisation and its mask token.
 
-    It starts at the architecture's own image size, where weights are loaded; `resize` fits it to another.
+    It starts at the architecture's own image and patch size, where weights are loaded; `resize` fits it to another.
     """
 
     def __init__(self, entry: ModelEntry) -> None:
         super().__init__()
+        self.entry = entry
         self.model = _create(entry)
         settings = self.model.pretrained_cfg
         self.is_transformer = hasattr(self.model, "patch_embed") and hasattr(self.model, "blocks")
@@ -50,13 +54,9 @@ class Encoder(nn.Module):
         attention = getattr(self.model.blocks[0], "attn", None) if self.is_transformer else None
         self.heads: int | None = getattr(attention, "num_heads", None)
         self.has_cls = self.is_transformer and getattr(self.model, "cls_token", None) is not None
-        self.has_qkv = self.is_transformer and _records_qkv(self.model.blocks[0], self.width)
+        self.has_qkv = self.is_transformer and gives_qkv(self.model.blocks[0], self.width)
         self.can_mask = self.is_transformer
-        # A rotary position is tied to its place in the sequence, so dropping is left to absolute ones; tokens are
-        # dropped where `norm_pre` hands them to the blocks.
-        self.can_drop = (
-            self.is_transformer and getattr(self.model, "rope", None) is None and hasattr(self.model, "norm_pre")
-        )
+        self.can_drop = self.is_transformer and can_drop(self.model)
         self.mask_token = (
             nn.Parameter(torch.zeros(self.width)) if self.can_mask else None
         )  # zero: as the official code starts
@@ -69,24 +69,49 @@ class Encoder(nn.Module):
         self.size: tuple[int, int] | None = None
         self.grid = (0, 0)
 
-    def _set_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Fit position embeddings to an image size; return the token grid."""
+    @property
+    def level_widths(self) -> tuple[int, ...]:
+        """Channels of a hierarchical encoder's last four levels, fine to coarse."""
+        return self.block_widths[-LEVELS:]
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Fit the encoder to another image size, and a transformer to its entry's patch size.
+
+        Raises UsageError where the patch size is another than the architecture's and the entry does not say how to
+        resample, or where patches do not tile the image.
+        """
+        if self.size == tuple(size):
+            return
+        self.size = (size[0], size[1])
         if self.is_transformer:
-            if tuple(self.model.patch_embed.img_size) != tuple(size):
-                self.model.set_input_size(img_size=size)
-            height, width = self.model.patch_embed.grid_size
-            return int(height), int(width)
+            patch = self._patch()
+            if size[0] % patch or size[1] % patch:
+                raise UsageError(
+                    f"images of {size[0]}x{size[1]} are no whole patches of {patch} for {self.entry.timm!r}; "
+                    "change the recipe's size"
+                )
+            self.grid = patches.fit(self.model, self.size, patch, self.entry.resampling or "timm")
+            return
+        if hasattr(self.model, "set_input_size"):
+            self.model.set_input_size(img_size=self.size)
         was_training = self.model.training
         self.model.eval()
         with torch.no_grad():
-            last = self.model.forward_features(torch.zeros(1, 3, *size))
+            image = torch.zeros(1, 3, *size, device=self.mean.device)
+            last = self._map(self.model.forward_intermediates(image, output_fmt="NCHW")[0])
         self.model.train(was_training)
-        return int(last.shape[-2]), int(last.shape[-1])
+        self.grid = (int(last.shape[-2]), int(last.shape[-1]))
 
-    def resize(self, size: tuple[int, int]) -> None:
-        """Fit the encoder to another image size (position embeddings are resampled)."""
-        if self.size != tuple(size):
-            self.size, self.grid = (size[0], size[1]), self._set_size(size)
+    def _patch(self) -> int:
+        """Return the patch side wanted; one clear line where the entry leaves open how to get there."""
+        native = int(self.model.patch_embed.patch_size[0])
+        wanted = self.entry.patch or native
+        if wanted != native and self.entry.resampling is None:
+            raise UsageError(
+                f"models.yaml: {self.entry.timm!r} has patches of {native}, its entry says {wanted}; say how to "
+                "resample them (resampling: study, study_scaled or timm)"
+            )
+        return wanted
 
     def draws_in_training(self) -> bool:
         """Whether two training passes over the same image may differ (dropout, BatchNorm, ...)."""
@@ -116,6 +141,7 @@ class Encoder(nn.Module):
         keep: Tensor | None = None,
         blocks: Sequence[int] = (),
         qkv: Sequence[int] = (),
+        levels: bool = False,
     ) -> Features:
         """Run the encoder.
 
@@ -125,20 +151,20 @@ class Encoder(nn.Module):
             keep: [B, M] int64, patches that stay; the others never enter a block.
             blocks: numbers of the blocks whose raw output is wanted.
             qkv: numbers of the blocks whose queries, keys and values are wanted.
+            levels: whether the last four levels of a hierarchical encoder are wanted as maps.
         """
         x = (images - self.mean) / self.std
         if not self.is_transformer:
-            return self._map_features(x, blocks)
+            return self._map_features(x, blocks, levels)
         found: dict[int, QKV] = {}
         with ExitStack() as hooks:
             if mask is not None:
-                hooks.enter_context(_hook(self.model.patch_embed, self._masking(mask)))
+                assert self.mask_token is not None
+                hooks.enter_context(masking(self.model, mask, self.mask_token))
             if keep is not None:
-                # norm_pre is the last module before the blocks, so it sees every token with its position
-                hooks.enter_context(_hook(self.model.norm_pre, _dropping(keep, self.prefix)))
+                hooks.enter_context(dropping(self.model, keep, self.prefix))
             for number in qkv:
-                layer = self.model.blocks[number].attn.qkv
-                hooks.enter_context(_hook(layer, _recording(found, number)))
+                hooks.enter_context(recording_qkv(self.model.blocks[number], _into(found, number)))
             final, taps = self.model.forward_intermediates(
                 x,
                 indices=sorted(set(blocks)) or [self.depth - 1],
@@ -147,51 +173,39 @@ class Encoder(nn.Module):
                 output_fmt="NLC",
             )
         wanted = sorted(set(blocks))
+        # a model without prefix tokens gives its taps bare
+        bare = [tap[0] if isinstance(tap, tuple) else tap for tap in taps]
         return Features(
             tokens=final[:, self.prefix :],
             cls=final[:, 0] if self.has_cls else None,
             grid=self.grid,
             # timm must be asked for one block at least
-            blocks=dict(zip(wanted, (tap[0] for tap in taps[: len(wanted)]), strict=True)),
+            blocks=dict(zip(wanted, bare[: len(wanted)], strict=True)),
             qkv=found,
         )
 
-    def _map_features(self, x: Tensor, blocks: Sequence[int]) -> Features:
+    def _map_features(self, x: Tensor, blocks: Sequence[int], levels: bool) -> Features:
         final, maps = self.model.forward_intermediates(x, output_fmt="NCHW")
+        final = self._map(final)
         grid = (int(final.shape[-2]), int(final.shape[-1]))
         return Features(
             tokens=final.flatten(2).transpose(1, 2),  # [B, N, C]
             cls=None,
             grid=grid,
             blocks={n: as_tokens(maps[n], grid) for n in set(blocks)},
+            levels=list(maps[-LEVELS:]) if levels else [],
         )
 
-    def _masking(self, mask: Tensor) -> "_Edit":
-        token = self.mask_token
-
-        def replace(output: Tensor) -> Tensor:
-            assert token is not None
-            # some families embed patches as a map [B, h, w, C]
-            return torch.where(mask.reshape(*output.shape[:-1], 1), token.to(output.dtype), output)
-
-        return replace
+    def _map(self, final: Tensor) -> Tensor:
+        """Return the final map as [B, C, h, w]; some families keep channels last there."""
+        return final.permute(0, 3, 1, 2) if str(getattr(self.model, "output_fmt", "NCHW")).endswith("NHWC") else final
 
 
-def _records_qkv(block: nn.Module, width: int) -> bool:
-    """Whether a block calls `attn.qkv` as a module; some families use its weight alone, which no hook sees."""
-    layer = getattr(getattr(block, "attn", None), "qkv", None)
-    if not isinstance(layer, nn.Linear):
-        return False
-    called: list[bool] = []
-    handle = layer.register_forward_hook(lambda *_: called.append(True))
-    try:
-        with torch.no_grad():
-            block(torch.zeros(1, 4, width))
-    except Exception:  # a family whose blocks want more than tokens; what they do is unknown
-        return False
-    finally:
-        handle.remove()
-    return bool(called)
+def _into(found: dict[int, QKV], number: int) -> Any:
+    def put(parts: QKV) -> None:
+        found[number] = parts
+
+    return put
 
 
 def _create(entry: ModelEntry) -> Any:
@@ -199,48 +213,13 @@ def _create(entry: ModelEntry) -> Any:
     if not timm.is_model(entry.timm):
         raise UsageError(f"models.yaml: timm has no model {entry.timm!r}{nearest(entry.timm, timm.list_models())}")
     model = timm.create_model(entry.timm, pretrained=False, **{"num_classes": 0, **entry.arguments})
-    patches = getattr(model, "patch_embed", None)
-    transformer = patches is not None and hasattr(model, "blocks")
-    if not hasattr(model, "forward_intermediates") or (transformer and not hasattr(patches, "img_size")):
+    embed = getattr(model, "patch_embed", None)
+    transformer = embed is not None and hasattr(model, "blocks")
+    if not hasattr(model, "forward_intermediates") or (transformer and not hasattr(embed, "img_size")):
         raise UsageError(f"models.yaml: {entry.timm!r} cannot be an encoder: it gives no intermediate features")
     if transformer and not hasattr(model, "set_input_size"):
         raise UsageError(f"models.yaml: {entry.timm!r} cannot be an encoder: its image size is fixed")
     return model
-
-
-_Edit = Callable[[Tensor], Tensor | None]
-
-
-class _hook:
-    """A forward hook on a module's output for the length of a with block."""
-
-    def __init__(self, module: nn.Module, edit: _Edit) -> None:
-        self.module, self.edit = module, edit
-
-    def __enter__(self) -> None:
-        self.handle = self.module.register_forward_hook(
-            lambda _module, _inputs, output: self.edit(output)
-        )
-
-    def __exit__(self, *_: object) -> None:
-        self.handle.remove()
-
-
-def _dropping(keep: Tensor, prefix: int) -> _Edit:
-    def select(tokens: Tensor) -> Tensor:
-        patches = tokens[:, prefix:]
-        chosen = patches.gather(1, keep.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
-        return torch.cat([tokens[:, :prefix], chosen], dim=1)
-
-    return select
-
-
-def _recording(found: dict[int, QKV], number: int) -> _Edit:
-    def record(output: Tensor) -> None:
-        q, k, v = output.chunk(3, dim=-1)
-        found[number] = (q, k, v)
-
-    return record
 
 
 def _block_widths(model: nn.Module, is_transformer: bool) -> list[int]:
@@ -250,31 +229,3 @@ def _block_widths(model: nn.Module, is_transformer: bool) -> list[int]:
     info = model.feature_info
     rows = getattr(info, "info", info)
     return [int(row["num_chs"]) for row in rows]  # type: ignore[union-attr]
-
-
-def as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Lay tokens [B, N, C] out as a map [B, C, h, w]."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
-
-
-def as_tokens(feature_map: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Bring a map [B, C, h, w] to a grid and lay it out as tokens [B, N, C].
-
-    Downwards by averaging, upwards bilinearly.
-    """
-    height, width = feature_map.shape[-2:]
-    if (height, width) != grid:
-        if height >= grid[0] and width >= grid[1]:
-            feature_map = nn.functional.adaptive_avg_pool2d(feature_map, grid)
-        else:
-            feature_map = nn.functional.interpolate(
-                feature_map, size=grid, mode="bilinear", align_corners=False
-            )
-    return feature_map.flatten(2).transpose(1, 2)
-
-
-def on_grid(tokens: Tensor, grid: tuple[int, int], wanted: tuple[int, int]) -> Tensor:
-    """Resample tokens [B, N, C] of one grid to another."""
-    if grid == wanted:
-        return tokens
-    return as_tokens(as_map(tokens, grid), wanted)

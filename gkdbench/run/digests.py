@@ -65,12 +65,15 @@ def run_digest(spec: RunSpec, data: DataDigests) -> str:
 def model_identity(source: ModelSource) -> dict[str, Any]:
     """Return what makes an initial encoder what it is: architecture, arguments, weights."""
     entry = source.entry
-    return {
+    identity: dict[str, Any] = {
         "timm": entry.timm,
         "arguments": entry.arguments,
         "weights": weights_digest(source),
         "normalisation": [entry.mean, entry.std],
     }
+    if entry.resampling is not None:
+        identity["patches"] = [entry.patch, entry.resampling]
+    return identity
 
 
 def run_id(spec: RunSpec, identity: str) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gkdbench.spec.decoder import AnyDecoder
 from gkdbench.spec.documents import Strict
 from gkdbench.spec.recipe import Positive, Preset
 
@@ -74,21 +75,6 @@ class Inference(Strict):
         return self
 
 
-class Decoder(Strict):
-    """A decoder and its size; the same for every method of a benchmark."""
-
-    name: Literal["context", "linear"]
-    width: Positive = 96
-    reads: list[float] = [1.0]
-    """Depths of the encoder that the decoder reads: 1.0 the final tokens, less a block's raw output."""
-
-    @model_validator(mode="after")
-    def _reads(self) -> "Decoder":
-        if not self.reads or any(not 0 < depth <= 1 for depth in self.reads):
-            raise ValueError("reads needs at least one depth in (0, 1]")
-        return self
-
-
 class SettingSpec(Strict):
     """Which models teach which in a setting of this benchmark."""
 
@@ -124,7 +110,7 @@ class Benchmark(Strict):
     """Targets scored only when asked for by name; nobody tunes on them."""
     settings: dict[Name, SettingSpec] = Field(min_length=1)
     default_setting: str
-    decoder: Decoder
+    decoder: AnyDecoder
     inference: Inference
     presets: dict[Literal["smoke", "quick", "standard", "paper"], Preset] = Field(min_length=1)
     default_preset: Literal["smoke", "quick", "standard", "paper"]

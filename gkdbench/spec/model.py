@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from gkdbench.spec.documents import Strict
 
+Resampling = Literal["timm", "study", "study_scaled"]
+"""How a transformer comes to another patch and image size; see models/patches.py."""
+
 
 class Weights(Strict):
     """Where a model's weights are found and what a load must bring."""
@@ -44,6 +47,8 @@ class ModelEntry(Strict):
     licence: str
     patch: int | None = None
     """Side of a patch in pixels; None for an encoder without patches (a CNN)."""
+    resampling: Resampling | None = None
+    """How kernels and position embeddings come to another size; None: as timm does, at the architecture's patch."""
     mean: tuple[float, float, float] | None = None
     """Normalisation of images in [0, 1]; None: what timm states for the architecture."""
     std: tuple[float, float, float] | None = None

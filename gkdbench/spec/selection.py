@@ -6,10 +6,10 @@ Pure: no torch, no data read, nothing written. Every complaint names what is wro
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.benchmark import Benchmark, Decoder, SettingSpec, Split
+from gkdbench.spec.benchmark import Benchmark, SettingSpec, Split
 from gkdbench.spec.catalogue import (
     BenchmarkSource,
     ModelSource,
@@ -17,6 +17,7 @@ from gkdbench.spec.catalogue import (
     find_setting,
     split_pair,
 )
+from gkdbench.spec.decoder import other_decoder
 from gkdbench.spec.documents import nearest, parse
 from gkdbench.spec.method_names import find_method, recorded_name
 from gkdbench.spec.method_source import MethodSource
@@ -38,7 +39,7 @@ class Selection:
     seeds: tuple[int, ...] = (0,)
     pair: str | None = None
     decoder: str | None = None
-    """Another decoder than the benchmark's, at the same width and depths read."""
+    """Another decoder than the benchmark's: at its sizes if of the same kind, else at its own defaults."""
     preset: str | None = None
     targets: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -92,12 +93,7 @@ def resolve(selection: Selection) -> list[RunSpec]:
 def _with_decoder(source: BenchmarkSource, decoder: str | None) -> BenchmarkSource:
     if decoder is None or decoder == source.benchmark.decoder.name:
         return source
-    known = get_args(Decoder.model_fields["name"].annotation)
-    if decoder not in known:
-        raise UsageError(
-            f"--decoder: unknown decoder {decoder!r}{nearest(decoder, known)} (known: {', '.join(known)})"
-        )
-    other = source.benchmark.decoder.model_copy(update={"name": decoder})
+    other = other_decoder(decoder, source.benchmark.decoder)
     return BenchmarkSource(source.benchmark.model_copy(update={"decoder": other}), source.folder)
 
 

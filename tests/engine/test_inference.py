@@ -17,7 +17,15 @@ from gkdbench.spec.benchmark import Inference
 CPU = torch.device("cpu")
 
 
-class Colours(nn.Module):
+class Scorer(nn.Module):
+    """A stand-in for a segmentor whose head brings its logits to the window's size bilinearly."""
+
+    def scores(self, images: Tensor, size: tuple[int, int] | None) -> Tensor:
+        logits = self(images)
+        return logits if size is None else F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+class Colours(Scorer):
     """Scores each class by a channel of the image, at a quarter of its resolution; remembers what it saw."""
 
     num_classes = 3
@@ -32,7 +40,7 @@ class Colours(nn.Module):
         return F.avg_pool2d(images, self.stride) if self.stride > 1 else images
 
 
-class Constant(nn.Module):
+class Constant(Scorer):
     """Gives every pixel the same scores."""
 
     num_classes = 4
@@ -42,7 +50,7 @@ class Constant(nn.Module):
         return scores.view(1, 4, 1, 1).expand(len(images), 4, images.shape[2] // 2, images.shape[3] // 2)
 
 
-class CallNumber(nn.Module):
+class CallNumber(Scorer):
     """Scores the n-th window n everywhere."""
 
     num_classes = 1
@@ -183,8 +191,18 @@ def test_views_with_reversed_axes_are_accepted() -> None:
 
 
 def test_scores_are_float32_whatever_the_precision() -> None:
-    model = nn.Conv2d(3, 2, 1)
-    model.num_classes = 2  # type: ignore[assignment]
+    class Mixing(Scorer):
+        num_classes = 2
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Conv2d(3, 2, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            mixed: Tensor = self.mix(images)
+            return mixed
+
+    model = Mixing()
     images = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(4))
     for how in (protocol((8, 8)), protocol((8, 8), 4, 4)):
         exact = class_scores(model, images, how, "32-true")  # type: ignore[arg-type]

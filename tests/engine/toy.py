@@ -16,7 +16,7 @@ from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.files import write_atomically
-from gkdbench.spec.benchmark import Decoder
+from gkdbench.spec.decoder import GridDecoder
 from gkdbench.spec.model import ModelEntry
 from gkdbench.spec.recipe import Augmentation, StageRecipe
 
@@ -56,7 +56,7 @@ def encoder(width: int, depth: int, heads: int, seed: int, **arguments) -> Encod
 
 
 def segmentor(width: int, depth: int, heads: int, seed: int, head: bool = True, **arguments) -> Segmentor:
-    made = Segmentor(encoder(width, depth, heads, seed, **arguments), Decoder(name="context", width=24), CLASSES)
+    made = Segmentor(encoder(width, depth, heads, seed, **arguments), GridDecoder(name="context", width=24), CLASSES)
     if head:
         made.add_head(seed)
     return made

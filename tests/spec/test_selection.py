@@ -46,7 +46,7 @@ def test_the_defaults_are_the_benchmarks() -> None:
         ({"preset": "quik"}, "--preset: benchmark 'streets' has no preset 'quik'; did you mean 'quick'?"),
         (
             {"decoder": "contex"},
-            "--decoder: unknown decoder 'contex'; did you mean 'context'? (known: context, linear)",
+            "--decoder: unknown decoder 'contex'; did you mean 'context'? (known: context, linear, semfpn, mask",
         ),
         ({"options": ("wieght=2",)}, "-o: method 'gkd' has no option 'wieght'; did you mean 'weight'?"),
         ({"options": ("weight=much",)}, "-o: option weight='much' is not int or float"),

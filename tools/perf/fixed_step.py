@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from gkdbench.api import Pair, Side, Stage, Step, View
-from gkdbench.models.decoder import Decoded
-from gkdbench.models.encoder import QKV, Features
+from gkdbench.models.decoders.head import Decoded
+from gkdbench.models.encoder import Features
+from gkdbench.models.transformer_taps import QKV
 
 Terms = Mapping[str, Tensor]
 IGNORED = 255

@@ -15,7 +15,7 @@ from gkdbench.data.stream import Batch
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.spec.benchmark import Decoder
+from gkdbench.spec.decoder import GridDecoder
 from gkdbench.spec.model import ModelEntry
 from gkdbench_methods.af_dcd import af_dcd, contrast, samples
 from gkdbench_methods.cirkd import batch_relations, cirkd
@@ -371,7 +371,7 @@ def passes_row(sizes: Sizes) -> Comparison:
     )  # fmt: skip
     encoder = Encoder(entry)
     encoder.resize((side, side))
-    student = Segmentor(encoder, Decoder(name="linear"), sizes.classes)
+    student = Segmentor(encoder, GridDecoder(name="linear"), sizes.classes)
     student.use_plain_attention()
     module = StageModule(Passes(), student, None, precision="32-true", ignore=IGNORED)
     images = torch.rand(sizes.batch, 3, side, side)

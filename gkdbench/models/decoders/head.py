@@ -1,20 +1,11 @@
-"""Decoders: from an encoder's tokens to per-pixel class scores, with their own task loss.
-
-Every decoder offers the same: which depths it reads, logits and pixel features at its own resolution, and the
-loss against labels.
-"""
+"""What every decoder offers: logits and pixel features at its own resolution, and the loss against labels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
-
-from gkdbench.models.encoder import as_map
-from gkdbench.spec.benchmark import Decoder as DecoderSpec
 
 
 @dataclass
@@ -26,13 +17,27 @@ class Decoded:
 
 
 class SegmentationHead(nn.Module, ABC):
-    """Common part of all decoders: the task loss."""
+    """Common part of all decoders; the task loss of those that score every pixel."""
 
     pixel_dim: int
 
     @abstractmethod
     def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> Decoded:
-        """Decode tokens [B, N, C_i], one per depth read, that lie on a grid."""
+        """Decode what the decoder's kind reads; `grid` is the token grid.
+
+        A grid decoder gets tokens [B, N, C_i] on that grid, a pyramid decoder maps [B, C_i, h_i, w_i] at strides 4, 8,
+        16 and 32, without the final norm.
+        """
+
+    def scores(self, decoded: Decoded, size: tuple[int, int] | None) -> Tensor:
+        """Return class scores [B, K, *size] whose largest is the prediction, and which windows average.
+
+        size: that of the window the head saw; None: as large as the head makes them.
+        """
+        logits = decoded.logits.float()
+        if size is None:
+            return logits
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
     def task_loss(self, decoded: Decoded, labels: Tensor, ignore: int) -> Tensor:
         """Cross-entropy over labelled pixels at the logits' resolution (labels by nearest neighbour).
@@ -41,89 +46,7 @@ class SegmentationHead(nn.Module, ABC):
         """
         logits = decoded.logits
         if labels.shape[1:] != logits.shape[2:]:
-            small = F.interpolate(
-                labels[:, None].float(), size=logits.shape[2:], mode="nearest-exact"
-            )
+            small = F.interpolate(labels[:, None].float(), size=logits.shape[2:], mode="nearest-exact")
             labels = small[:, 0].long()
         total = F.cross_entropy(logits.float(), labels, ignore_index=ignore, reduction="sum")
         return total / (labels != ignore).sum().clamp(min=1)
-
-
-class LinearDecoder(SegmentationHead):
-    """Layer norm and one linear layer on the tokens: the linear probe, logits on the token grid."""
-
-    def __init__(
-        self, widths: Sequence[int], grid: tuple[int, int], num_classes: int, width: int
-    ) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(w) for w in widths)
-        self.pixel_dim = sum(widths)
-        self.classify = nn.Linear(self.pixel_dim, num_classes)
-
-    def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> Decoded:
-        """Decode tokens on the grid itself."""
-        joined = torch.cat([norm(m) for norm, m in zip(self.norms, maps, strict=True)], dim=-1)
-        scores = self.classify(joined)
-        return Decoded(
-            logits=as_map(scores, grid),
-            pixels=as_map(joined, grid),
-        )
-
-
-class ContextDecoder(SegmentationHead):
-    """One transformer block over the grid, then two 2x up-samplings: logits at 4x the token grid.
-
-    A light stand-in for a pixel and transformer decoder: the embedded benchmark needs spatial mixing in the head,
-    or a frozen encoder is judged by what a linear map can read.
-    """
-
-    def __init__(
-        self, widths: Sequence[int], grid: tuple[int, int], num_classes: int, width: int
-    ) -> None:
-        super().__init__()
-        self.grid = grid
-        middle, last = round(width * 2 / 3), round(width / 3)
-        self.enter = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(w), nn.Linear(w, width)) for w in widths
-        )
-        self.position = nn.Parameter(torch.zeros(1, grid[0] * grid[1], width))
-        self.mix = Block(width, max(width // 32, 1), qkv_bias=True)
-        self.norm = nn.LayerNorm(width)
-        self.up_first = nn.Linear(width, 4 * middle)
-        self.up_second = nn.Linear(middle, 4 * last)
-        self.classify = nn.Linear(last, num_classes)
-        self.pixel_dim = last
-
-    def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> Decoded:
-        """Decode tokens; positions learned on another grid are resampled."""
-        x = torch.stack([enter(m) for enter, m in zip(self.enter, maps, strict=True)]).sum(0)
-        x = self.mix(x + self._position_on(grid))  # [B, N, width]
-        x = F.gelu(_doubled(self.up_first(self.norm(x)).view(len(x), *grid, -1)))
-        x = F.gelu(_doubled(self.up_second(x)))  # [B, 4h, 4w, last]
-        return Decoded(
-            logits=self.classify(x).permute(0, 3, 1, 2), pixels=x.permute(0, 3, 1, 2)
-        )
-
-    def _position_on(self, grid: tuple[int, int]) -> Tensor:
-        if grid == self.grid:
-            return self.position
-        table = as_map(self.position, self.grid)
-        resampled = F.interpolate(table, size=grid, mode="bicubic", align_corners=False)
-        return resampled.flatten(2).transpose(1, 2)
-
-
-def _doubled(x: Tensor) -> Tensor:
-    """[B, h, w, 4C] -> [B, 2h, 2w, C]: a 2x2 stride-2 transposed convolution, written as a linear layer."""
-    batch, height, width, channels = x.shape
-    x = x.view(batch, height, width, 2, 2, channels // 4).permute(0, 1, 3, 2, 4, 5)
-    return x.reshape(batch, 2 * height, 2 * width, channels // 4)
-
-
-DECODERS = {"context": ContextDecoder, "linear": LinearDecoder}
-
-
-def build_decoder(
-    spec: DecoderSpec, widths: Sequence[int], grid: tuple[int, int], num_classes: int
-) -> SegmentationHead:
-    """Build a decoder on tokens of the given widths; its initialisation uses torch's global generator."""
-    return DECODERS[spec.name](widths, grid, num_classes, spec.width)
