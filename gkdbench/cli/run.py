@@ -119,10 +119,15 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def _repeated(name: str, results: Path, benchmark: str) -> "Selection":
     """Return the selection of a record; a user's benchmark is found again by the path of its YAML."""
     from gkdbench.run.record import read_record
+    from gkdbench.spec.method_names import find_method
     from gkdbench.spec.selection import selection_of
 
     path = Path(name) if name.endswith(".json") else results / "runs" / name / "record.json"
-    return selection_of(read_record(path).spec, benchmark if benchmark.endswith((".yaml", ".yml")) else None)
+    recorded = read_record(path).spec
+    selection = selection_of(recorded, benchmark if benchmark.endswith((".yaml", ".yml")) else None)
+    if find_method(selection.methods[0]).code_digest != recorded.code:
+        say(f"gkdbench: warning: the code of {recorded.method} is not that of the record; this is another run")
+    return selection
 
 
 def _run_all(
@@ -151,14 +156,14 @@ def _run_all(
     with open_workshop(store, place, hardware, fresh=fresh) as shop:
         from gkdbench.run.runner import run as execute
 
-        for spec in work:
+        for spec in _broken_first(work, place):
             try:
                 result = execute(spec, shop)
             except Interrupted:
                 raise
             except GkdbenchError as error:
                 # a broken run must not take the others of a matrix with it
-                if len(work) == 1:
+                if len(specs) == 1:
                     raise
                 shop.display.say(f"gkdbench: {spec.method.name} ({spec.setting}, seed {spec.seed}): {error}")
                 failures.append(error)
@@ -170,6 +175,36 @@ def _run_all(
             reason = f": {result.record.reason}" if result.record.reason else ""
             shop.display.say(f"{result.record.run_id}: {result.record.status}{reason}")
     return finished, failures
+
+
+def _broken_first(work: "list[RunSpec]", place: "DataPlace") -> "list[RunSpec]":
+    """Put runs that cannot even be planned before the others: their message comes before hours of training.
+
+    Where only shared teachers would be left, these are left out.
+    """
+    from gkdbench.errors import Unsupported
+    from gkdbench.run.digests import DataDigests
+    from gkdbench.run.plan import plan_run
+
+    known: dict[tuple[str, ...], bool] = {}
+
+    def broken(spec: "RunSpec") -> bool:
+        key = (spec.method.name, str(spec.options), spec.setting, spec.benchmark.name)
+        if key not in known:
+            known[key] = False
+            try:
+                plan_run(spec, DataDigests(spec, place), None)
+            except Unsupported:
+                pass
+            except Exception:  # the run itself says what is wrong, and records it
+                known[key] = True
+        return known[key]
+
+    first = [spec for spec in work if broken(spec)]
+    rest = [spec for spec in work if not broken(spec)]
+    if first and all(spec.method.name == spec.teacher_method for spec in rest):
+        rest = []
+    return [*first, *rest]
 
 
 def _default_threads() -> int:

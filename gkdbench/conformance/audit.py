@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gkdbench.conformance.case import Case, own_terms, task_term
 from gkdbench.conformance.checks import Finding
@@ -34,6 +34,8 @@ def scale(case: Case) -> Iterator[Finding]:
         slope = _slope(value, tokens)
         if task_slope and slope is not None:
             compared.append(f"{slope / task_slope:.2g} of its gradient at the encoder's output")
+        if not _reaches(value, module.student):
+            compared.append("none of its gradient reaches the student")
         parts.append(f"{said} ({', '.join(compared)})" if compared else said)
     yield Finding("at step 0: " + "; ".join(parts), method_line(case.stage), "note")
 
@@ -44,6 +46,15 @@ def _slope(value: Tensor, tokens: Tensor) -> float | None:
         return None
     (found,) = torch.autograd.grad(value, tokens, retain_graph=True, allow_unused=True)
     return None if found is None else float(found.norm())
+
+
+def _reaches(value: Tensor, student: nn.Module) -> bool:
+    """Whether a term moves any parameter of the student: one that was detached moves none."""
+    learning = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    if not (value.requires_grad and learning):
+        return False
+    found = torch.autograd.grad(value, learning, retain_graph=True, allow_unused=True)
+    return any(gradient is not None for gradient in found)
 
 
 def token_count(case: Case) -> Iterator[Finding]:

@@ -203,18 +203,29 @@ def _difference(
 
 
 def clean_hands(case: Case) -> Iterator[Finding]:
-    """The loss draws from no global generator and writes into nothing it was given."""
+    """Loss and after_backward draw from no global generator and write into nothing they were given."""
     module = case.module()
     step = WatchedStep(module, case.batch(), case.moment())
     drawn = Watch(case.subject, lambda: {**generators(), **step.probe()})
     with drawn.running():
-        own_terms(module, step)
-    for name, where in drawn.found.items():
-        line = where or method_line(case.stage)
+        returned = own_terms(module, step)
+    yield from _dirt(drawn, "the loss", "loss", case)
+    if drawn.found:
+        return  # a tensor that was written to breaks the backward pass
+    torch.autograd.backward(torch.stack([*task_term(module, step).values(), *returned.values()]).sum())
+    later = Watch(case.subject, drawn.probe)
+    with later.running(), torch.no_grad():
+        module.stage.after_backward(step)
+    yield from _dirt(later, "after_backward", "after_backward", case)
+
+
+def _dirt(watch: Watch, who: str, function: str, case: Case) -> Iterator[Finding]:
+    for name, where in watch.found.items():
+        line = where or method_line(case.stage, function)
         if name in ("torch", "numpy", "random"):
-            yield Finding(f"the loss draws from the global generator of {name}; use step.random or step.rng", line)
+            yield Finding(f"{who} draws from the global generator of {name}; use step.random or step.rng", line)
         else:
-            yield Finding(f"the loss writes into {name}; work on a copy", line)
+            yield Finding(f"{who} writes into {name}; work on a copy", line)
 
 
 def half_precision(case: Case) -> Iterator[Finding]:

@@ -40,6 +40,9 @@ def made_stages(subject: Subject, pair: ToyPair, facts: Pair) -> tuple[list[Stag
         Finding(f"the factory draws from the global generator of {name}, which no seed of a run reaches", where)
         for name, where in watch.found.items()
     ]
+    if _seeds_torch(subject, facts):
+        detail = "the factory seeds torch's generator itself, so runs of all seeds would start alike"
+        found.append(Finding(detail, method_line(stages[0], "__init__")))
     try:
         found += _identities(subject, facts)
     except GkdbenchError as error:
@@ -55,6 +58,17 @@ def _fault_line(stages: list[Stage] | tuple[Stage, ...]) -> str:
         if fault is not None:
             return attribute_line(stage, fault[0])
     return attribute_line(stages[-1], "name") if stages and isinstance(stages[-1], Stage) else ""
+
+
+def _seeds_torch(subject: Subject, facts: Pair) -> bool:
+    """Whether torch's generator is left in the same state whatever the seed was."""
+    left = []
+    for seed in (SEED, SEED + 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            subject.factory(facts, **subject.options)
+            left.append(generators()["torch"])
+    return bool(left[0] == left[1])
 
 
 def _identities(subject: Subject, facts: Pair) -> Iterator[Finding]:

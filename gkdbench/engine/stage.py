@@ -57,7 +57,11 @@ class Pair:
 
 @dataclass(frozen=True)
 class Taps:
-    """Blocks whose output a stage wants: 0-based, negative from the end, or a float fraction of the depth."""
+    """Blocks whose output a stage wants: 0-based, negative from the end, or a float share of the depth.
+
+    A share f means block max(round(f * depth), 1) - 1: 1.0 is the last block, 0.5 of 12 is block 5. Its width is
+    `Side.tap_widths` at that number.
+    """
 
     blocks: tuple[int | float, ...] = ()
     qkv: tuple[int | float, ...] = ()

@@ -23,6 +23,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F
 TEACHER_COLOUR = "#999999"
 HATCHES = ("", "///", "\\\\\\", "...", "xxx", "---", "+++", "|||")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+MOST_LABELS, LONGEST_LABEL = 9, 26
+WIDEST = 18.0
 # Stand-ins that the inline SVG replaces by the page's own colours, so that dark mode reaches it.
 INK, FAINT = "#1a1b1c", "#c7c8c9"
 
@@ -84,6 +86,22 @@ def _name(row: MethodRow, index: int, rows: Sequence[MethodRow]) -> str:
     return short if len(same) == 1 else f"{short} #{same.index(index) + 1}"
 
 
+def _legend_columns(rows: Sequence[MethodRow], wide: float) -> int:
+    """Return how many columns of the longest name fit into a figure `wide` inches wide."""
+    longest = max(len(_name(row, index, rows)) for index, row in enumerate(rows))
+    return max(1, min(len(rows), 5, int(wide * 72 / (5.0 * longest + 46))))
+
+
+def _legend_height(rows: Sequence[MethodRow], wide: float) -> float:
+    """Return the inches a legend takes: the plot above keeps its own."""
+    return 0.19 * math.ceil(len(rows) / _legend_columns(rows, wide)) + 0.1
+
+
+def _width(least: float, rows: int, groups: int) -> float:
+    """Return a figure's width in inches at which a bar stays wide enough to see."""
+    return min(max(least, 0.07 * (rows + 2) * groups), WIDEST)
+
+
 def _looks(rows: Sequence[MethodRow]) -> list[tuple[str, str, str]]:
     """Return colour, hatch and marker per row: the same in every figure of the comparison."""
     looks, used = [], 0
@@ -141,18 +159,20 @@ def _spread(stat: Stat | None) -> tuple[float, float | None] | None:
 
 def _targets_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawing:
     picks = {name: pick for name, pick in summary_picks(comparison).items() if name != "gap"}
-    figure = Figure(figsize=(7.8, 4.2), layout="constrained")
+    wide = _width(7.8, len(rows), len(picks))
+    figure = Figure(figsize=(wide, 4.0 + _legend_height(rows, wide)), layout="constrained")
     axes = figure.add_subplot()
     stats = [[_spread(row.stat(pick)) for pick in picks.values()] for row in rows]
     _bars(axes, list(picks), rows, stats)
     axes.set_ylabel(f"{comparison.metric}, %")
-    figure.legend(loc="outside lower center", ncols=min(len(rows), 5), handlelength=2.4)
+    figure.legend(loc="outside lower center", ncols=_legend_columns(rows, wide), handlelength=2.4)
     slug = f"{comparison.slug}-targets"
     return _finish(figure, slug, f"{comparison.metric} in-domain, on each target and on average. {_error_bars(rows)}")
 
 
 def _classes_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawing:
-    figure = Figure(figsize=(11.0, 5.2), layout="constrained")
+    wide = _width(11.0, len(rows), len(comparison.classes))
+    figure = Figure(figsize=(wide, 5.0 + _legend_height(rows, wide)), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharey=True)
     classes = comparison.classes
     _bars(upper, classes, rows, [[_spread(class_stat(r, IN_DOMAIN, c)) for c in classes] for r in rows])
@@ -162,7 +182,7 @@ def _classes_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawin
     for axes in (upper, lower):
         axes.set_ylabel("IoU, %")
     handles, labels = upper.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(rows), 5), handlelength=2.4)
+    figure.legend(handles, labels, loc="outside lower center", ncols=_legend_columns(rows, wide), handlelength=2.4)
     caption = "IoU per class, in-domain and averaged over the targets that have the class. "
     return _finish(figure, f"{comparison.slug}-classes", caption + _error_bars(rows))
 
@@ -189,7 +209,11 @@ def _error_bars(rows: Sequence[MethodRow]) -> str:
 
 def _scatter_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawing:
     picks = summary_picks(comparison)
-    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    names = [_name(row, index, rows) for index, row in enumerate(rows)]
+    # beside the points while there is room for words; else in a legend
+    beside = len(rows) <= MOST_LABELS and max(map(len, names)) <= LONGEST_LABEL
+    wide = 5.2 if beside else 7.8
+    figure = Figure(figsize=(wide, 4.2 if beside else 4.2 + _legend_height(rows, wide)), layout="constrained")
     axes = figure.add_subplot()
     points = []
     for index, (row, look) in enumerate(zip(rows, _looks(rows), strict=True)):
@@ -198,13 +222,16 @@ def _scatter_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawin
             continue
         axes.errorbar(x.mean, y.mean, xerr=x.sd, yerr=y.sd, fmt="none", ecolor=INK, elinewidth=0.6, alpha=0.7)
         axes.scatter(x.mean, y.mean, s=90 if row.teacher else 52, color=look[0], marker=look[2],
-                     edgecolor=INK, linewidth=0.7, zorder=3)  # fmt: skip
-        points.append((x.mean, y.mean, _name(row, index, rows)))
-    axes.margins(x=0.22, y=0.14)
+                     edgecolor=INK, linewidth=0.7, zorder=3, label=names[index])  # fmt: skip
+        points.append((x.mean, y.mean, names[index]))
+    axes.margins(x=0.22 if beside else 0.06, y=0.14 if beside else 0.08)
     axes.set_xlabel(f"in-domain {comparison.metric}, %")
     axes.set_ylabel(f"OOD mean {comparison.metric}, %")
     axes.grid()
-    _label_points(axes, points)
+    if beside:
+        _label_points(axes, points)
+    else:
+        figure.legend(loc="outside lower center", ncols=_legend_columns(rows, wide))
     caption = f"OOD mean against in-domain {comparison.metric}; up is more robust. {_error_bars(rows)}"
     return _finish(figure, f"{comparison.slug}-scatter", caption)
 

@@ -74,7 +74,7 @@ def installed_defaults(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
 def shown_options(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> str:
     """Return `key=value, ...` of the options that are not the method's known defaults."""
     # A file's method, or another package's, may share its name with an installed one, not its defaults.
-    known = defaults.get(_found_by(record), {})
+    known = defaults.get(_found_by(record), record.spec.defaults)
     return ", ".join(
         f"{key}={plain(value)}"
         for key, value in sorted(record.spec.options.items())

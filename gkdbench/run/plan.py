@@ -4,7 +4,7 @@ A stage's digest holds what its weights depend on and nothing else: not the meth
 stages, not targets, paths, workers or devices. So stages are shared between runs wherever they are the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,14 @@ def build_pair(spec: RunSpec) -> Pair:
 
 def _side(spec: RunSpec, source: ModelSource, sizes: Mapping[str, tuple[int, int]]) -> Side:
     grids = {}
-    with torch.random.fork_rng(devices=[]):
+    # nothing but shapes is asked for, so nothing is allocated
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = Encoder(source.entry)
-    for role, size in sizes.items():
-        encoder.resize(size)
-        grids[role] = encoder.grid
-    segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
-    segmentor.add_head(0)
+        for role, size in sizes.items():
+            encoder.resize(size)
+            grids[role] = encoder.grid
+        segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
+        segmentor.add_head(0)
     return describe(segmentor, grids)
 
 
@@ -146,6 +147,15 @@ def check_stages(stages: Any, where: str) -> None:
         raise GkdbenchError(f"{where}: stages train both the teacher and the student")
 
 
+def check_head(stages: Sequence[Stage], where: str) -> None:
+    """Raise GkdbenchError where the stages leave no trained head: there would be nothing to judge."""
+    if not stages[-1].uses_head() or not any("head" in stage.trains for stage in stages):
+        raise GkdbenchError(
+            f"{where}: its last stage {stages[-1].name!r} leaves no trained head, so there is nothing to judge; end "
+            "with a stage that has a task"
+        )
+
+
 def stage_fault(stage: Stage) -> tuple[str, str] | None:
     """Return which attribute of a stage has no legal value and what is wrong with it; None where all have."""
     if stage.name not in STAGE_NAMES:
@@ -168,6 +178,7 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
     """Lay out a run's stages. `teacher_head` is the digest of the shared teacher's last stage."""
     pair = build_pair(spec)
     stages = make_stages(spec, pair)
+    check_head(stages, f"method {spec.method.name!r}")
     planned: list[PlannedStage] = []
     parent: str | None = None
     head_parent: str | None = None

@@ -87,6 +87,8 @@ class RunSpecRecord(_Section):
     method: str
     method_source: str
     options: dict[str, Any]
+    defaults: dict[str, Any] = {}
+    """What the method's options are by default, so that a table need not print them."""
     setting: str
     pair: str
     teacher: str

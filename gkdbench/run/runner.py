@@ -64,11 +64,21 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
         _close(record, shop)
         raise
     except Exception as error:
-        record.status, record.reason = "failed", f"{type(error).__name__}: {error}"
+        record.status, record.reason = "failed", f"{type(error).__name__}: {error}{_blamed(spec, error)}"
         _close(record, shop)
         raise GkdbenchError(record.reason) from error
     _close(record, shop)
     return Finished(record, cached=False)
+
+
+def _blamed(spec: RunSpec, error: BaseException) -> str:
+    """Say which line of the method an unforeseen error passed through last; nothing where it passed none."""
+    found, link = "", error.__traceback__
+    while link is not None:
+        if link.tb_frame.f_code.co_filename == str(spec.method.file):
+            found = f" (at {spec.method.file.name}:{link.tb_lineno}; gkdbench check method says more)"
+        link = link.tb_next
+    return found
 
 
 def _close(record: Record, shop: Workshop) -> None:
@@ -98,8 +108,6 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
         record.teacher_run_id = run_id(teacher_spec, teacher_digest)
     segmentor = _train(spec, shop, plan, teacher, record)
     costs.extend(record.stages)
-    for stage in record.stages:
-        record.warnings.extend(scales.warnings(stage.name, stage.first_losses))
     _describe_model(segmentor, spec, record)
     _on_first_rank(shop, lambda: _judge_all(spec, shop, segmentor, record))
     _budget(record, plan)
@@ -155,17 +163,13 @@ def _train(
         artefact, cached = runner.ensure(planned, teacher)
         artefacts[planned.digest] = artefact
         record.stages.append(_stage_record(artefact, cached))
+        record.warnings.extend(scales.warnings(planned.stage.name, record.stages[-1].first_losses))
         if shop.fabric.is_global_zero:
             shop.store.write_record(record)
     last = plan.stages[-1]
     model = last.stage.model
     segmentor = build_segmentor(spec, model, spec.preset.stage(last.stage.name).size, spec.seed)
     restore(segmentor, spec, model, artefacts[last.digest], artefacts[last.digest])
-    if segmentor.head is None:
-        raise GkdbenchError(
-            f"method {spec.method.name!r}: its last stage {last.stage.name!r} trains no head, so there is "
-            "nothing to judge; end with a stage that has a task"
-        )
     inference = spec.benchmark.inference
     fit(segmentor, spec, model, inference.window or inference.size)
     if shop.fabric.device.type == "cpu":
@@ -278,6 +282,7 @@ def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
             method=spec.method.name,
             method_source=spec.method.origin,
             options=dict(spec.options),
+            defaults={option.name: option.default for option in spec.method.options if not option.required},
             setting=spec.setting,
             pair=spec.pair,
             teacher=spec.teacher.name,

@@ -170,7 +170,7 @@ class StageRunner:
 
     def _audit(self, stage: str, terms: Mapping[str, float]) -> None:
         """Say what each term is worth at step 0, before hours are spent on one that is not."""
-        if self.shop.fabric.is_global_zero and len(terms) > 1:
+        if self.shop.fabric.is_global_zero:
             self.shop.display.say(scales.shown(stage, terms))
             for warning in scales.warnings(stage, terms):
                 self.shop.display.say(f"warning: {warning}")

@@ -154,6 +154,12 @@ def _options(factory: ast.FunctionDef, file: Path, expected: int) -> list[Option
 def _annotation(node: ast.expr | None, where: str) -> tuple[tuple[type, ...], tuple[Any, ...]]:
     """Return the types, or for Literal the choices, that an annotation allows."""
     names = {"bool": bool, "int": int, "float": float, "str": str}
+    form, inner = _generic(node)
+    if form in ("Optional", "Union"):
+        parts = [*(inner.elts if isinstance(inner, ast.Tuple) else [inner])]
+        parts += [ast.Constant(None)] if form == "Optional" else []
+        read = [_annotation(part, where) for part in parts]
+        return tuple(kind for kinds, _ in read for kind in kinds), tuple(c for _, choices in read for c in choices)
     if isinstance(node, ast.Name) and node.id in names:
         kind = names[node.id]
         return ((int, float) if kind is float else (kind,)), ()
@@ -162,16 +168,20 @@ def _annotation(node: ast.expr | None, where: str) -> tuple[tuple[type, ...], tu
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         left, right = _annotation(node.left, where), _annotation(node.right, where)
         return left[0] + right[0], left[1] + right[1]
-    if (
-        isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "Literal"
-    ):
+    if form == "Literal":
         try:
-            literal = ast.literal_eval(node.slice)
+            literal = ast.literal_eval(inner)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{where}: the choices in Literal[...] must be plain values") from error
         return (), literal if isinstance(literal, tuple) else (literal,)
     raise UsageError(f"{where}: annotate it as bool, int, float, str, Literal[...] or a union")
 
 
+def _generic(node: ast.expr | None) -> tuple[str, ast.expr]:
+    """Return name and argument of `NAME[ARGUMENT]` or `typing.NAME[ARGUMENT]`; an empty name for anything else."""
+    if isinstance(node, ast.Subscript):
+        if isinstance(node.value, ast.Name):
+            return node.value.id, node.slice
+        if isinstance(node.value, ast.Attribute):
+            return node.value.attr, node.slice
+    return "", ast.Constant(None)

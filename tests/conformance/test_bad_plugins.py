@@ -78,6 +78,17 @@ BAD = {
         (after(INIT, "        self.luck = id(object()) + numpy.random.rand()\n"),),
         "stages", "two calls of the factory", "def __init__",
     ),
+    "factory_seeds_torch": Bad(
+        (after(INIT, "        torch.manual_seed(0)\n"),), "stages", "seeds torch's generator itself", "def __init__"
+    ),
+    "draws_after_backward": Bad(
+        (after(RETURN, "\n    def after_backward(self, step):\n        self.last = torch.rand(3)\n"),),
+        "clean hands", "after_backward draws from the global generator of torch", "torch.rand(3)",
+    ),
+    "writes_after_backward": Bad(
+        (after(RETURN, "\n    def after_backward(self, step):\n        step.teacher().tokens.zero_()\n"),),
+        "clean hands", "after_backward writes into step.teacher().tokens", "tokens.zero_",
+    ),
     "writes_teacher_tokens": Bad(
         (after(VALUE, "        teacher.mul_(2.0)\n"),), "clean hands", "step.teacher().tokens", "teacher.mul_"
     ),

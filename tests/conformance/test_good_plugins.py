@@ -44,6 +44,14 @@ def test_a_sum_over_tokens_is_noted(tmp_path: Path, one_pair: None) -> None:
     assert "a sum over tokens" in notes(verdicts, "token count")[0]
 
 
+def test_a_term_that_moves_no_student_is_noted(tmp_path: Path, one_pair: None) -> None:
+    method, _ = write(tmp_path, ("self.proj(student)", "self.proj(student.detach())"))
+    verdicts = check(method, ranks=False)
+    assert verdicts.ok and "none of its gradient reaches the student" in notes(verdicts, "scale")[0]
+    kept, _ = write(tmp_path)
+    assert "none of its gradient" not in notes(check(kept, ranks=False), "scale")[0]
+
+
 def test_an_unused_adaptor_is_noted_by_name(tmp_path: Path, one_pair: None) -> None:
     method, _ = write(tmp_path, after(INIT, "        self.idle = nn.Linear(2, 2)\n"))
     verdicts = check(method, ranks=False)

@@ -140,6 +140,17 @@ def test_a_file_nested_too_deeply(tmp_path: Path) -> None:
         read(write(tmp_path, "x = " + "(" * 5000 + ")" * 5000 + "\n"))
 
 
+def test_older_spellings_of_types_are_read(tmp_path: Path) -> None:
+    text = """
+        def mine(pair, *, a: Optional[float] = None, b: typing.Literal["x", "y"] = "x",
+                 c: typing.Union[int, str, None] = 1, d: typing.Optional[typing.Literal[2, 3]] = None): pass
+    """
+    options = {option.name: option for option in read(write(tmp_path, text)).options}
+    assert options["a"].types == (int, float, type(None)) and options["c"].types == (int, str, type(None))
+    assert options["b"].choices == ("x", "y") and options["d"].choices == (2, 3)
+    assert options["d"].types == (type(None),) and options["d"].parse("none", "-o") is None
+
+
 def test_a_combinator_takes_the_stages_as_well(tmp_path: Path) -> None:
     path = write(tmp_path, "def mine(pair, stages): return stages\n")
     assert read_method("mine", path, "mine", None, "here", 2).options == ()

@@ -1,0 +1,26 @@
+"""Figures stay whole whatever the rows are called and however many there are."""
+
+import re
+import warnings
+from typing import Any
+
+import pytest
+
+from gkdbench.report.comparison import compare
+from gkdbench.report.figures import draw_comparison
+
+
+@pytest.mark.parametrize(("count", "name"), [(3, "m{}"), (14, "m{}"), (24, "decoupled(a_method_of_some_length_{})")])
+def test_legends_lie_inside_and_the_plot_keeps_its_room(make: Any, count: int, name: str) -> None:
+    (comparison,) = compare([make("teacher"), *(make(name.format(number)) for number in range(count))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that does not fit is a warning of matplotlib's
+        drawings = draw_comparison(comparison)
+    for drawing in drawings:
+        width = float(re.search(r'viewBox="0 0 ([\d.]+) ', drawing.svg)[1])  # type: ignore[index]
+        assert drawing.svg.count(name.format(count - 1).split("(")[0]) >= 1
+        # the frame of the axes takes most of the width; in matplotlib's SVG it is the first patch of an axes
+        found = re.search(r'id="axes_1">\s*<g id="patch_2">\s*<path d="M ([\d.]+) [\d.]+\s*L ([\d.]+) ', drawing.svg)
+        assert found and float(found[2]) - float(found[1]) > 0.7 * width
+        starts = [float(x) for x in re.findall(r'<text[^>]*translate\(([-\d.]+) ', drawing.svg)]
+        assert all(0 <= start <= width for start in starts)
