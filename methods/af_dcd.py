@@ -13,7 +13,7 @@ Defaults are those of the release's Cityscapes script for MobileNetV2: kd 1, fd 
 masked at random, the plain projector, the projection's gradient norm clipped to 15 (a recipe's own clipping of all
 gradients comes after that; the release has none). The code uses the L1 distance; `distance="l2"` is the other.
 `enhanced` is its larger projector, `mask="centre"` its fixed central block. With equal widths the release crashes for
-want of A; here A is always there.
+want of A; here A is always there. Its auxiliary head (0.4 times its task loss) has no counterpart here.
 
 Features are tokens after the final norm. Grids smaller than 16x16 cannot be pooled 4x4 and still hold a patch: the
 pooling then shrinks to what fits, and rows that fill no patch are cropped, as the release does for CamVid; the record

@@ -19,6 +19,8 @@ token head's query is dead (one key: softmax is 1) and is kept for parity; heads
 the paper have patches alone in the feature term: `cls_in_fea=false`. `scale=true` divides by sqrt(d) (a different
 method, offered because the unscaled softmax starts almost one-hot); `target="mse"` replaces QSD by [LayerNorm, Linear],
 our reading of the ablation's MSE rows; `masked=false`, `cls=false`, `proxy=false` are further ablation rows.
+Summaries say that a student of the teacher's own family skips the proxy stage (`proxy=false`); no such script was
+released, so the default keeps it in every setting.
 
 Cost per distilled image: one teacher pass, one and a half student passes (rows without a mask are not passed twice).
 """

@@ -9,7 +9,7 @@ Distils relations between tokens inside one block, on unlabelled proxy images, t
 between the student's last block and the teacher's block at three quarters of its depth (18 of 24 in the release) or,
 where it is no deeper than the student, its last. All tokens take part, the cls token too. The student sees colour
 jitter of 0.4, the teacher the clean image (OliverRensu/TinyMIM; the order of the three factors is fixed here, random
-there).
+there). There the teacher is an MAE and the student starts from random weights; here both are the pair's.
 
 The release gives the student's last block as many heads as the teacher's. Since nothing reads that block's output in
 this stage, cutting the student's q, k and v into that many heads is the same function; the student's width must divide.
