@@ -1,4 +1,4 @@
-"""`gkdbench check`: the machine, a benchmark's data and a method, before time is spent on them."""
+"""`gkdbench check`: the machine, a benchmark's data, weights and a method, before time is spent on them."""
 
 import os
 import shutil
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gkdbench.cli.check_method import check_method
+from gkdbench.cli.check_weights import check_weights
 from gkdbench.cli.console import command, print_json, print_table, say
 
 if TYPE_CHECKING:
     from gkdbench.data.dataset import DataPlace
 
-check = typer.Typer(help="Check the machine, a benchmark's data or a method.", no_args_is_help=True)
+check = typer.Typer(help="Check the machine, a benchmark's data, weights or a method.", no_args_is_help=True)
 check.command("method")(check_method)
+check.command("weights")(check_weights)
 
 
 @check.command("env")

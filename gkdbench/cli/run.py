@@ -27,6 +27,10 @@ def run(
     setting: Annotated[str, typer.Option(help="Settings, such as f2l or f2f.")] = "",
     benchmark: Annotated[str, typer.Option(help="Benchmarks by name or path of a YAML.")] = "streets",
     pair: Annotated[str, typer.Option(help="TEACHER:STUDENT; default: the setting's first.")] = "",
+    weights: Annotated[
+        list[str] | None, typer.Option("--weights", help="MODEL=FILE: weights in place of the entry's.")
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="Get weights that are not on this machine.")] = False,
     decoder: Annotated[str, typer.Option(help="Another decoder than the benchmark's.")] = "",
     seeds: Annotated[str, typer.Option("--seeds", "--seed", help="Such as 0, 0-2 or 0,3; default 0.")] = "",
     teacher_seed: Annotated[int, typer.Option(help="Seed of the shared teacher.", min=0)] = 0,
@@ -55,10 +59,10 @@ def run(
     from gkdbench.data.dataset import DataPlace
     from gkdbench.run.store import Store
     from gkdbench.spec.method_names import warnings_for
-    from gkdbench.spec.selection import Selection, resolve
+    from gkdbench.spec.selection import Selection, parse_weights, resolve
 
     if repeat:
-        if method or setting or pair or decoder or preset or targets or option or seeds:
+        if method or setting or pair or weights or decoder or preset or targets or option or seeds:
             raise UsageError("--from repeats a run as recorded; leave out --method, --seeds, -o and the like")
         selection = _repeated(repeat, results, benchmark)
     elif _names(method):
@@ -68,6 +72,7 @@ def run(
             benchmarks=_names(benchmark),
             seeds=parse_seeds(seeds or "0"),
             pair=pair or None,
+            weights=parse_weights(weights or ()),
             decoder=decoder or None,
             preset=preset or None,
             targets=_names(targets),
@@ -83,6 +88,8 @@ def run(
     names = (*selection.methods, *(spec.teacher_method for spec in specs))
     for line in dict.fromkeys(line for name in names for line in warnings_for(name)):
         say(f"gkdbench: warning: {line}")
+    if download:
+        _download(specs)
     store, place = Store(results), DataPlace(data_root)
     store.prepare()
     hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}
@@ -94,6 +101,15 @@ def run(
         if as_json and not finished:
             raise worst  # so that there is one JSON document, and it says what went wrong
         raise typer.Exit(worst.exit_code)
+
+
+def _download(specs: "list[RunSpec]") -> None:
+    from gkdbench.models.weight_files import download_weights
+
+    models = {model.name: model for spec in specs for model in (spec.teacher, spec.student)}
+    for model in models.values():
+        if model.entry.weights is not None:
+            say(f"weights of {model.name}: {download_weights(model)}")
 
 
 def _names(text: str) -> tuple[str, ...]:

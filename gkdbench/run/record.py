@@ -93,6 +93,8 @@ class RunSpecRecord(_Section):
     pair: str
     teacher: str
     student: str
+    weights: dict[str, str] = {}
+    """Weight files that were named on the command line, by model."""
     benchmark: str
     benchmark_version: int
     task: str

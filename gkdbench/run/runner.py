@@ -287,6 +287,7 @@ def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
             pair=spec.pair,
             teacher=spec.teacher.name,
             student=spec.student.name,
+            weights={m.name: str(m.explicit) for m in (spec.teacher, spec.student) if m.explicit is not None},
             benchmark=benchmark.name,
             benchmark_version=benchmark.version,
             task=benchmark.task,
@@ -329,7 +330,7 @@ def _random_weights(spec: RunSpec) -> list[str]:
     return [
         f"{role} {source.name!r} starts from random weights"
         for role, source in (("teacher", spec.teacher), ("student", spec.student))
-        if source.entry.weights is None
+        if source.entry.weights is None and source.explicit is None
     ]
 
 

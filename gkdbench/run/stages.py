@@ -21,7 +21,7 @@ from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.models.weights import load_tensors, read_tensors
+from gkdbench.models.weights import read_into
 from gkdbench.run import scales
 from gkdbench.run.files import need_space, write_atomically
 from gkdbench.run.plan import PlannedStage, build_encoder
@@ -86,13 +86,12 @@ def restore(
     """
     if encoder is not None:
         fit(segmentor, spec, model, encoder.size)
-        tensors = read_tensors(encoder.encoder)
-        load_tensors(segmentor.encoder, tensors, origin=str(encoder.encoder))
+        read_into(segmentor.encoder, encoder.encoder)
     if head is not None and head.head is not None:
         fit(segmentor, spec, model, head.size)
         segmentor.add_head(0)
         assert segmentor.head is not None
-        load_tensors(segmentor.head, read_tensors(head.head), origin=str(head.head))
+        read_into(segmentor.head, head.head)
 
 
 class StageRunner:

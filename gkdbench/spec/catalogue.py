@@ -1,5 +1,6 @@
 """The catalogue: benchmarks and models by name, from every installed benchmark package or a user's YAML."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,12 +9,14 @@ from pathlib import Path
 from gkdbench.errors import UsageError
 from gkdbench.spec.benchmark import Benchmark, SettingSpec
 from gkdbench.spec.documents import nearest, parse, read_yaml
-from gkdbench.spec.model import ModelEntry, ModelTable
+from gkdbench.spec.model import ModelEntry, ModelTable, Weights
 from gkdbench.spec.plugins import OURS, distribution_name, entries, package_folder
 
 GROUP = "gkdbench.benchmarks"
 MODELS_FILE = "models.yaml"
 VARIANTS_FILE = "variants.yaml"
+TIMM = "timm/"
+"""What stands before the name of a model that has no entry."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class ModelSource:
     name: str
     entry: ModelEntry
     folder: Path
+    explicit: Path | None = None
+    """The weight file that the user named, whatever the entry says."""
 
 
 def folders() -> tuple[Path, ...]:
@@ -103,11 +108,30 @@ def models(extra: Path | None = None) -> Iterator[ModelSource]:
 
 
 def find_model(name: str, extra: Path | None = None) -> ModelSource:
-    """Return a model by its name in models.yaml."""
+    """Return a model by its name in models.yaml, or any of timm's as `timm/NAME` or `timm/NAME.TAG`."""
     known = {source.name: source for source in models(extra)}
     if name not in known:
-        raise UsageError(f"unknown model {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+        if name.startswith(TIMM) and len(name) > len(TIMM):
+            return ModelSource(name, _of_timm(name.removeprefix(TIMM)), Path())
+        raise UsageError(
+            f"unknown model {name!r}{nearest(name, known)} (known: {', '.join(known)}; any other of timm: {TIMM}NAME)"
+        )
     return known[name]
+
+
+def _of_timm(name: str) -> ModelEntry:
+    """Describe a model that has no entry; whether timm has it is seen when it is built."""
+    architecture, _, tag = name.partition(".")
+    side = re.search(r"patch(\d+)(_|$)", architecture)
+    weights = Weights(files=[f"{name}.safetensors"], hub=f"timm/{name}") if tag else None
+    return ModelEntry(
+        description=f"{name} of timm" + ("" if tag else " with random weights"),
+        role="local",
+        timm=name,
+        weights=weights,
+        licence="see the model's page",
+        patch=int(side[1]) if side else None,
+    )
 
 
 def find_setting(benchmark: Benchmark, name: str) -> SettingSpec:

@@ -15,21 +15,26 @@ class Weights(Strict):
 
     packaged: str | None = None
     """File shipped beside models.yaml."""
-    file: str | None = None
-    """File name looked up in the folder that GKDBENCH_WEIGHTS names."""
+    files: list[str] = []
+    """File names, such as those of the official release, looked up in the folder that GKDBENCH_WEIGHTS names and in
+    torch.hub's cache."""
     package: str | None = None
     """`distribution:path`: a file inside an installed Python package."""
-    names: Literal["timm", "efficientnet_pytorch"] = "timm"
-    """Naming scheme of the tensors in the package's file."""
+    hub: str | None = None
+    """Repository of the Hugging Face hub whose model.safetensors it is; downloaded only when asked."""
     sha256: dict[str, str] = {}
-    """Expected digest per file name; a file of another digest is refused."""
+    """Expected digest per file name, or its first digits where no more is published; another file is refused."""
     may_be_unused: list[str] = []
     """Prefixes of tensors in the file that the encoder has no place for (an ImageNet classifier)."""
+    may_be_missing: list[str] = []
+    """Patterns (`*`, `?`) of tensors of the encoder that the file need not have; they keep their initial values."""
+    drops_distillation_token: bool = False
+    """The file is of a distilled DeiT, whose distillation token and its position the plain architecture lacks."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> "Weights":
-        if not (self.packaged or self.file or self.package):
-            raise ValueError("say where the weights are: packaged, file or package")
+        if not (self.packaged or self.files or self.package or self.hub):
+            raise ValueError("say where the weights are: packaged, files, package or hub")
         return self
 
 

@@ -5,7 +5,8 @@ Pure: no torch, no data read, nothing written. Every complaint names what is wro
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gkdbench.errors import UsageError
@@ -38,6 +39,8 @@ class Selection:
     benchmarks: tuple[str, ...] = ("streets",)
     seeds: tuple[int, ...] = (0,)
     pair: str | None = None
+    weights: Mapping[str, Path] = field(default_factory=dict)
+    """Weight files by model, in place of those of the model's entry."""
     decoder: str | None = None
     """Another decoder than the benchmark's: at its sizes if of the same kind, else at its own defaults."""
     preset: str | None = None
@@ -87,6 +90,10 @@ def resolve(selection: Selection) -> list[RunSpec]:
                 runs.append(_teacher_run(source, setting_name, setting, selection))
             for method in selection.methods:
                 runs.append(_run(source, setting_name, setting, selection, method, seed))
+    used = {model.name for run in runs for model in (run.teacher, run.student)}
+    for name in selection.weights:
+        if name not in used:
+            raise UsageError(f"--weights {name}=...: no run uses this model{nearest(name, used)} ({', '.join(used)})")
     return list(_without_repeats(runs))
 
 
@@ -107,6 +114,7 @@ def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selec
         benchmarks=(benchmark or record.benchmark,),
         seeds=(record.seed,),
         pair=record.pair,
+        weights={name: Path(path) for name, path in record.weights.items()},
         decoder=str(record.decoder["name"]),
         preset=record.preset,
         targets=tuple(record.targets),
@@ -133,6 +141,7 @@ def _teacher_run(
     own = Selection(
         methods=(setting.teacher_method,),
         pair=selection.pair,
+        weights=selection.weights,
         preset=selection.preset,
         targets=selection.targets,
         options=recipe_only,
@@ -151,13 +160,14 @@ def _run(
 ) -> RunSpec:
     benchmark = source.benchmark
     pair = selection.pair or setting.pairs[0]
-    if pair not in setting.pairs:
+    try:
+        teacher, student = (_with_weights(m, selection.weights) for m in split_pair(pair, source.folder))
+    except UsageError as error:
         known = setting.pairs
         raise UsageError(
             f"--pair: setting {setting_name!r} of benchmark {benchmark.name!r} has no pair {pair!r}"
-            f"{nearest(pair, known)} (known: {', '.join(known)})"
-        )
-    teacher, student = split_pair(pair, source.folder)
+            f"{nearest(pair, known)} (known: {', '.join(known)}; or any two models: {error})"
+        ) from error
     method = find_method(method_name)
     method_options, recipe_options = _split_options(selection.options)
     preset_name = selection.preset or benchmark.default_preset
@@ -168,6 +178,8 @@ def _run(
         marks.append("custom recipe")
     if set(targets) != set(benchmark.targets):
         marks.append("other targets")
+    if pair not in setting.pairs:
+        marks.append("other pair")
     return RunSpec(
         source=source,
         setting=setting_name,
@@ -186,6 +198,21 @@ def _run(
         marks=tuple(marks),
         notes=tuple(setting.notes),
     )
+
+
+def _with_weights(model: ModelSource, given: Mapping[str, Path]) -> ModelSource:
+    return replace(model, explicit=given[model.name]) if model.name in given else model
+
+
+def parse_weights(texts: Iterable[str]) -> dict[str, Path]:
+    """Return the weight files named by `NAME=PATH`, by model."""
+    found = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or not name or not path:
+            raise UsageError(f"--weights {text}: weights are given as MODEL=FILE")
+        found[name] = Path(path)
+    return found
 
 
 def _split_options(options: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gkdbench.errors import DataError
+from gkdbench.models.checkpoints import read_tensors
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights, weights_digest
-from gkdbench.models.weights import load_model, load_tensors, read_tensors
+from gkdbench.models.weights import load_encoder, load_tensors
 from gkdbench.spec.catalogue import ModelSource, find_model, models
 from gkdbench.spec.digest import file_sha256
 from gkdbench.spec.model import ModelEntry
@@ -19,10 +20,10 @@ from gkdbench.spec.model import ModelEntry
 @pytest.mark.parametrize("name", ["streets-teacher", "streets-foundation", "streets-local"])
 def test_shipped_encoders_are_complete_and_as_declared(name):
     source = find_model(name)
-    path, _ = find_weights(source)
+    path = find_weights(source)
     assert source.entry.weights.sha256 == {path.name: file_sha256(path)}
     encoder = Encoder(source.entry)
-    assert load_model(encoder.model, source).percent == 100
+    assert load_encoder(encoder, source).percent == 100
     encoder.resize((64, 128))
     assert encoder.grid == (8, 16) and encoder.has_cls and encoder.can_mask
     assert torch.isfinite(encoder(torch.rand(1, 3, 64, 128)).tokens).all()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from gkdbench.errors import DataError
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights
-from gkdbench.models.weights import load_model
+from gkdbench.models.weights import load_encoder
 from gkdbench.spec.catalogue import find_model
 
 SHARED = os.environ.get("GKDBENCH_SHARED")
@@ -53,7 +53,7 @@ def test_both_sources_of_the_teachers_weights_are_the_same_tensors(monkeypatch):
     source = find_model("efficientnet-lite0")
     monkeypatch.delenv("GKDBENCH_WEIGHTS", raising=False)
     encoder = Encoder(source.entry)
-    report = load_model(encoder.model, source)
+    report = load_encoder(encoder, source)
     assert report.percent == 100 and report.file.endswith(".pth")
     reference = load_file(Path(SHARED) / "data" / "weights" / "tf_efficientnet_lite0.safetensors")
     own = encoder.model.state_dict()

@@ -119,7 +119,7 @@ def test_a_preset_finds_every_stage(tiny_content: dict[str, Any]) -> None:
 
 
 def test_weights_must_be_somewhere() -> None:
-    entry = {"description": "d", "role": "local", "timm": "vit", "licence": "MIT", "weights": {"names": "timm"}}
+    entry = {"description": "d", "role": "local", "timm": "vit", "licence": "MIT", "weights": {"sha256": {}}}
     with pytest.raises(UsageError, match=r"key 'models\.a\.weights': say where the weights are"):
         parse(ModelTable, {"models": {"a": entry}}, "models.yaml")
 
