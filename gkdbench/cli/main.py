@@ -10,6 +10,7 @@ from gkdbench.cli.listing import listing
 from gkdbench.cli.new import new
 from gkdbench.cli.report import report
 from gkdbench.cli.run import run
+from gkdbench.cli.use import export, predict
 
 app = typer.Typer(
     name="gkdbench",
@@ -39,6 +40,8 @@ def _options(
 app.command("run")(run)
 app.command("report")(report)
 app.command("list")(listing)
+app.command("predict")(predict)
+app.command("export")(export)
 app.add_typer(check, name="check")
 app.add_typer(new, name="new")
 

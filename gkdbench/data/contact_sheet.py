@@ -62,7 +62,7 @@ def _row_strips(
     strips = [_side_by_side(thumbnails)]
     if labels is not None:
         pairs = zip(thumbnails, labels, strict=True)
-        strips.append(_side_by_side([_overlaid(image, label, palette) for image, label in pairs]))
+        strips.append(_side_by_side([overlaid(image, label, palette) for image, label in pairs]))
     return strips
 
 
@@ -75,9 +75,10 @@ def _thumbnail(image: NDArray[np.uint8]) -> Image.Image:
     return picture.resize(size, method)
 
 
-def _overlaid(
+def overlaid(
     thumbnail: Image.Image, label: NDArray[np.uint8], palette: NDArray[np.uint8]
 ) -> Image.Image:
+    """Lay label colours over an image, resizing labels to it; values beyond the palette leave it as it is."""
     small = np.asarray(Image.fromarray(label).resize(thumbnail.size, Image.Resampling.NEAREST))
     pixels = np.asarray(thumbnail, np.float32)
     known = (small < len(palette))[..., None]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 def as_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     """Lay tokens [B, N, C] out as a map [B, C, h, w]."""
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, *grid)
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid)
 
 
 def as_tokens(feature_map: Tensor, grid: tuple[int, int]) -> Tensor:

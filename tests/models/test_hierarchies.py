@@ -59,5 +59,5 @@ def test_a_student_of_another_grid_is_met(encoder: Encoder) -> None:
 
 def test_a_size_that_does_not_work_is_one_line() -> None:
     encoder = Encoder(find_model("timm/efficientformerv2_s0").entry)
-    with pytest.raises(UsageError, match=r"'efficientformerv2_s0' cannot take images of 96x128 \(.*change the recipe's"):
+    with pytest.raises(UsageError, match=r"'efficientformerv2_s0' cannot take images of 96x128 \(.*change the"):
         encoder.resize((96, 128))

@@ -35,7 +35,7 @@ class ContextDecoder(SegmentationHead):
         """Decode tokens; positions learned on another grid are resampled."""
         x = torch.stack([enter(m) for enter, m in zip(self.enter, maps, strict=True)]).sum(0)
         x = self.mix(x + self._position_on(grid))  # [B, N, width]
-        x = F.gelu(_doubled(self.up_first(self.norm(x)).view(len(x), *grid, -1)))
+        x = F.gelu(_doubled(self.up_first(self.norm(x)).view(x.shape[0], *grid, -1)))
         x = F.gelu(_doubled(self.up_second(x)))  # [B, 4h, 4w, last]
         return Decoded(logits=self.classify(x).permute(0, 3, 1, 2), pixels=x.permute(0, 3, 1, 2))
 

@@ -106,7 +106,7 @@ class Mask2Former(SegmentationHead):
         """Decode maps [B, C_i, h_i, w_i] at strides 4, 8, 16 and 32."""
         height, width = maps[0].shape[2] * FINEST, maps[0].shape[3] * FINEST
         # of the image only the size is read
-        image = maps[0].new_zeros(()).expand(len(maps[0]), 3, height, width)
+        image = maps[0].new_zeros(()).expand(maps[0].shape[0], 3, height, width)
         with self._backbone.giving(maps):
             output = self.net(pixel_values=image, output_auxiliary_logits=True)
         classes, masks = output.class_queries_logits, output.masks_queries_logits

@@ -1,0 +1,98 @@
+"""`gkdbench predict` and `gkdbench export`: what a finished run's model is good for."""
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from gkdbench.cli.console import command, existing, print_json, print_table, say
+from gkdbench.errors import UsageError
+
+Run = Annotated[str, typer.Argument(help="Run id, its beginning, or the path of a record.json.")]
+Results = Annotated[Path, typer.Option(help="Results directory.")]
+
+
+@command
+def predict(
+    run: Run,
+    target: Annotated[str, typer.Option(help="A target of the benchmark, or val for its in-domain split.")],
+    benchmark: Annotated[str, typer.Option(help="Another benchmark of the same classes, by name or YAML.")] = "",
+    out: Annotated[Path, typer.Option(help="Where to write; default: predictions/RUN/TARGET.")] = Path(),
+    overlays: Annotated[int, typer.Option(help="How many images to draw with their labels.", min=0)] = 20,
+    results: Results = Path("results"),
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="GKDBENCH_DATA", help="Folder of downloaded data.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Write a label map for every image of a split, in the ids of the benchmark's own labels, and overlays."""
+    from gkdbench.spec.catalogue import find_benchmark
+
+    model = _model(run, results, benchmark)
+    source = find_benchmark(benchmark) if benchmark else model.spec.source
+    from gkdbench.cli.display import choose_display
+    from gkdbench.data.dataset import DataPlace
+    from gkdbench.run.prediction import write_predictions
+
+    display = choose_display()
+    display.begin(f"{model.record.run_id}: {source.benchmark.name}, {target}")
+    where = out if out != Path() else Path("predictions") / model.record.run_id / target
+    made = write_predictions(
+        model, source, target, where, place=DataPlace(data_root), device=_device(device), overlays=overlays,
+        meter=lambda done, total: display.progress(done, total, target)
+    )  # fmt: skip
+    facts = {"images": made.count, "labels": str(made.labels), "overlays": made.overlays and str(made.overlays)}
+    if as_json:
+        print_json({**facts, "ids": dict(made.ids)})
+        return
+    print_table([["class", "id in the PNGs"], *([name, str(value)] for name, value in made.ids.items())])
+    say(f"{made.count} label maps: {made.labels}" + (f"; overlays: {made.overlays}" if made.overlays else ""))
+
+
+@command
+def export(
+    run: Run,
+    form: Annotated[str, typer.Option("--format", help="safetensors, timm or onnx.")] = "safetensors",
+    out: Annotated[Path, typer.Option(help="Where to write; default: exports/RUN/FORMAT.")] = Path(),
+    benchmark: Annotated[str, typer.Option(help="YAML of your own benchmark, if the run is of one.")] = "",
+    results: Results = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Write a run's model for use elsewhere: whole, its encoder for timm, or ONNX."""
+    from gkdbench.spec.documents import nearest
+
+    forms = ("safetensors", "timm", "onnx")
+    if form not in forms:
+        raise UsageError(f"--format {form}: must be one of {', '.join(forms)}{nearest(form, forms)}")
+    model = _model(run, results, benchmark)
+    from gkdbench.run.export import Format, export_model
+
+    where = out if out != Path() else Path("exports") / model.record.run_id / form
+    files = export_model(model, cast(Format, form), where)
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+        return
+    for path in files:
+        print(path)
+
+
+def _model(run: str, results: Path, benchmark: str) -> Any:
+    existing(results)
+    from gkdbench.run.store import Store
+    from gkdbench.run.trained import find_record, trained_model
+
+    record = find_record(run, results)
+    return trained_model(record, Store(results), benchmark if benchmark.endswith((".yaml", ".yml")) else None)
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device {name}: must be auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,64 @@
+"""A finished run's model, taken from the store as it was judged."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gkdbench.errors import DataError
+from gkdbench.models.segmentor import Segmentor
+from gkdbench.run.record import Record, read_record
+from gkdbench.run.stages import build_segmentor, fit, restore
+from gkdbench.run.store import Store
+from gkdbench.spec.documents import nearest
+from gkdbench.spec.selection import RunSpec, resolve, selection_of
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a run left: its record, what it ran, and the segmentor at the size it is judged at."""
+
+    record: Record
+    spec: RunSpec
+    segmentor: Segmentor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images the segmentor takes: the window, or the whole image."""
+        inference = self.spec.benchmark.inference
+        return inference.window or inference.size
+
+
+def find_record(name: str, results: Path) -> Record:
+    """Return a record by run id, its unique beginning, or the path of a record.json."""
+    if name.endswith(".json"):
+        return read_record(Path(name))
+    path = results / "runs" / name / "record.json"
+    if not path.is_file():
+        known = sorted(p.parent.name for p in (results / "runs").glob("*/record.json"))
+        matching = [run for run in known if run.startswith(name)]
+        if len(matching) != 1:
+            several = f"several runs begin so: {', '.join(matching[:5])}" if matching else "no such run"
+            raise DataError(f"{results / 'runs' / name}: {several}{nearest(name, known) if not matching else ''}")
+        path = results / "runs" / matching[0] / "record.json"
+    return read_record(path)
+
+
+def trained_model(record: Record, store: Store, benchmark: str | None = None) -> TrainedModel:
+    """Return a run's model with its weights; `benchmark` is the YAML of a user's own benchmark.
+
+    Raises DataError where the run did not finish or its weights are not in the store.
+    """
+    if record.status != "done":
+        raise DataError(f"{record.run_id}: {record.status}{f' ({record.reason})' if record.reason else ''}; no model")
+    (spec,) = resolve(selection_of(record.spec, benchmark))
+    last = record.stages[-1]
+    artefact = store.artefact(last.digest)
+    if artefact is None:
+        raise DataError(
+            f"{record.run_id}: its weights are not in {store.root / 'stages'} (records are kept without them); "
+            "gkdbench run --from RECORD trains them again"
+        )
+    segmentor = build_segmentor(spec, last.model, artefact.size, spec.seed)
+    restore(segmentor, spec, last.model, artefact, artefact)
+    inference = spec.benchmark.inference
+    fit(segmentor, spec, last.model, inference.window or inference.size)
+    return TrainedModel(record, spec, segmentor.eval())
