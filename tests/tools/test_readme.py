@@ -15,8 +15,11 @@ def test_the_readme_shows_the_committed_records():
 
 
 def test_the_readme_names_only_methods_that_exist():
-    from gkdbench.spec.method_names import method_names
+    from gkdbench.spec.method_names import COMBINATORS, method_names, offers
+    from gkdbench.spec.variants import variants
 
     readme = (ROOT / "README.md").read_text()
     rows = [line.split("`")[1] for line in readme.splitlines() if line.startswith("| `")]
     assert rows and set(rows) <= set(method_names())
+    ours = {name for name, (offer, *_) in offers().items() if offer.distribution == "gkdbench"}
+    assert ours <= set(rows) and all(f"`{name}" in readme for name in (*offers(COMBINATORS), *variants()))

@@ -1,0 +1,33 @@
+"""The committed records are what today's code would run: same digest, and a command that says all there is to say."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gkdbench.data.dataset import DataPlace
+from gkdbench.run.digests import DataDigests, run_digest, run_id
+from gkdbench.run.record import Record, read_record
+from gkdbench.spec.method_names import method_names
+from gkdbench.spec.selection import resolve, selection_of
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "results" / "published").glob("*/record.json"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_a_published_record_is_of_todays_code(file: Path) -> None:
+    record = read_record(file)
+    (spec,) = resolve(selection_of(record.spec))
+    identity = run_digest(spec, DataDigests(spec, DataPlace()))
+    assert (run_id(spec, identity), identity) == (record.run_id, record.digest) and file.parent.name == record.run_id
+    assert record.status in ("done", "unsupported") and record.commit and not record.commit.endswith("-dirty")
+    words = shlex.split(record.command)
+    assert words[:2] == ["gkdbench", "run"] and not [word for word in words if word.startswith("/")]
+
+
+def test_every_method_is_published_in_both_settings_of_the_embedded_benchmark() -> None:
+    records: list[Record] = [read_record(file) for file in FILES]
+    for setting in ("f2l", "f2f"):
+        published = {r.spec.method for r in records if r.spec.setting == setting and r.spec.seed == 0}
+        assert set(method_names()) <= published
