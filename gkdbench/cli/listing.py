@@ -1,7 +1,7 @@
 """`gkdbench list`: what there is, by name; one name gives all about it."""
 
 import fnmatch
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -204,14 +204,19 @@ def _settings() -> Entries:
 
 
 def _models() -> Entries:
-    from gkdbench.spec.catalogue import models
+    from gkdbench.spec.catalogue import model_sizes, models
 
+    sizes = model_sizes()
     return {
         source.name: {
             "role": source.entry.role,
             "timm": source.entry.timm,
             "licence": source.entry.licence,
+            "params": _millions(sizes.get(source.name, {})),
             "description": source.entry.description,
+            "_patch": source.entry.patch,
+            "_resampling": source.entry.resampling,
+            "_sizes": sizes.get(source.name, {}),
             "_arguments": source.entry.arguments,
             "_weights": source.entry.weights.model_dump(exclude_defaults=True)
             if source.entry.weights
@@ -219,6 +224,11 @@ def _models() -> Entries:
         }
         for source in models()
     }
+
+
+def _millions(by_decoder: Mapping[str, Mapping[str, float]]) -> str:
+    counts = {int(row["encoder_params"]) for row in by_decoder.values()}
+    return f"{counts.pop() / 1e6:.1f} M" if counts else ""
 
 
 def _datasets() -> Entries:

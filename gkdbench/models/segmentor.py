@@ -95,9 +95,12 @@ class Segmentor(nn.Module):
         """Run the head on a pass's features."""
         if self.head is None:
             raise RuntimeError("this stage trains no head, so there are no logits")
-        maps = self._pyramid(features) if self.on_pyramid else self._tokens(features)
-        decoded: Decoded = self.head(maps, self.grid)
+        decoded: Decoded = self.head(self.head_inputs(features), self.grid)
         return decoded
+
+    def head_inputs(self, features: Features) -> list[Tensor]:
+        """Return what the head reads of a pass: tokens on the grid, or maps at four strides."""
+        return self._pyramid(features) if self.on_pyramid else self._tokens(features)
 
     def _tokens(self, features: Features) -> list[Tensor]:
         maps = [features.tokens if block is None else features.blocks[block] for block in self.reads]

@@ -1,6 +1,7 @@
 """Real photographs and a real ImageNet-trained teacher; skipped where the developers' data are not at hand."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,31 @@ def test_a_truncated_weight_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("GKDBENCH_WEIGHTS", str(tmp_path))
     with pytest.raises(DataError, match=r"damaged \(\d+ bytes, sha256"):
         find_weights(find_model("efficientnet-lite0"))
+
+
+@needs_shared
+def test_a_real_vit_loads_strictly_and_gives_the_features_of_timm(monkeypatch):
+    """ViT-S/14 in the architecture of DINOv2, in half precision, tuned for saliency: no DINOv2, but real weights."""
+    import timm
+
+    file = Path(SHARED) / "data" / "weights" / "vits14_imgfocus_fp16.safetensors"
+    tensors = {name: tensor.float() for name, tensor in load_file(file).items()}
+    images = torch.rand(1, 3, 140, 196, generator=torch.Generator().manual_seed(0))
+    for name, size, patch in (("timm/vit_small_patch14_dinov2", (140, 196), 14), ("dinov2-s", (160, 224), 16)):
+        source = replace(find_model(name), explicit=file)
+        encoder = Encoder(source.entry)
+        report = load_encoder(encoder, source)
+        assert report.percent == 100 and not report.missing and not report.unexpected and report.matched == 174
+        encoder.resize(size)
+        assert encoder.grid == (10, 14) and encoder.model.patch_embed.patch_size == (patch, patch)
+        assert torch.isfinite(encoder.eval()(torch.rand(1, 3, *size)).tokens).all()
+        if patch == 14:
+            own = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0).eval()
+            own.load_state_dict(tensors)
+            own.set_input_size(img_size=size)
+            mean, std = (torch.tensor(own.pretrained_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+            with torch.no_grad():
+                wanted = own.forward_features((images - mean) / std)
+                found = encoder(images)
+            assert torch.allclose(found.tokens, wanted[:, 1:], atol=1e-4)
+            assert torch.allclose(found.cls, wanted[:, 0], atol=1e-4)

@@ -6,7 +6,7 @@ and every distillation term: the backbone that the model is given hands on the m
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -78,13 +78,23 @@ AutoConfig.register(GivenPyramidConfig.model_type, GivenPyramidConfig, exist_ok=
 AutoBackbone.register(GivenPyramidConfig, GivenPyramid, exist_ok=True)
 
 
-@dataclass
 class DecodedMasks(Decoded):
-    """The common output, and what prediction and task loss read: scores of the last layer, then of those before."""
+    """The common output, and what prediction and task loss read; logits are computed when first looked at.
 
-    classes: Tensor  # [B, Q, K+1], the last of them "no object"
-    masks: Tensor  # [B, Q, h', w']
-    earlier: list[dict[str, Tensor]]
+    Args:
+        pixels: [B, D, h', w'] embeddings of the pixels.
+        classes: [B, Q, K+1] scores of the last layer, the last of them "no object".
+        masks: [B, Q, h', w'] scores of the last layer.
+        earlier: scores of the initial queries and of the layers before the last.
+    """
+
+    def __init__(self, pixels: Tensor, classes: Tensor, masks: Tensor, earlier: list[dict[str, Tensor]]) -> None:
+        self.pixels, self.classes, self.masks, self.earlier = pixels, classes, masks, earlier
+
+    @cached_property
+    def logits(self) -> Tensor:  # type: ignore[override]
+        """log(S + 1e-6), [B, K, h', w']; see Mask2Former."""
+        return (summed(self.classes, self.masks) + FLOOR).log()
 
 
 class Mask2Former(SegmentationHead):
@@ -100,7 +110,7 @@ class Mask2Former(SegmentationHead):
         self.pixel_dim = spec.width
         self.num_classes = num_classes
         with _without_warnings():  # that another backbone than Swin is no official combination
-            self.net = Mask2FormerForUniversalSegmentation(_config(widths, num_classes, spec))
+            self.net = Mask2FormerForUniversalSegmentation(mask2former_config(widths, num_classes, spec))
 
     def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> DecodedMasks:
         """Decode maps [B, C_i, h_i, w_i] at strides 4, 8, 16 and 32."""
@@ -109,12 +119,10 @@ class Mask2Former(SegmentationHead):
         image = maps[0].new_zeros(()).expand(maps[0].shape[0], 3, height, width)
         with self._backbone.giving(maps):
             output = self.net(pixel_values=image, output_auxiliary_logits=True)
-        classes, masks = output.class_queries_logits, output.masks_queries_logits
         return DecodedMasks(
-            logits=(_summed(classes, masks) + FLOOR).log(),
             pixels=output.pixel_decoder_last_hidden_state,
-            classes=classes,
-            masks=masks,
+            classes=output.class_queries_logits,
+            masks=output.masks_queries_logits,
             earlier=list(output.auxiliary_logits or []),
         )
 
@@ -128,7 +136,7 @@ class Mask2Former(SegmentationHead):
         assert isinstance(decoded, DecodedMasks)
         masks = decoded.masks.float()
         wanted = size or (masks.shape[2] * FINEST, masks.shape[3] * FINEST)
-        return _summed(decoded.classes, F.interpolate(masks, size=wanted, mode="bilinear", align_corners=False))
+        return summed(decoded.classes, F.interpolate(masks, size=wanted, mode="bilinear", align_corners=False))
 
     def task_loss(self, decoded: Decoded, labels: Tensor, ignore: int) -> Tensor:
         """Match queries to the classes of each image; class, mask and dice losses of all layers, summed.
@@ -141,12 +149,17 @@ class Mask2Former(SegmentationHead):
         rows = [row for row, classes in enumerate(present) if len(classes)]
         if not rows:
             return 0.0 * (decoded.classes.float().sum() + decoded.masks.float().sum())
+        every = len(rows) == len(labels)
+
+        def kept(scores: Tensor) -> Tensor:
+            return (scores if every else scores[rows]).float()
+
         losses = self.net.get_loss_dict(
-            masks_queries_logits=decoded.masks[rows].float(),
-            class_queries_logits=decoded.classes[rows].float(),
+            masks_queries_logits=kept(decoded.masks),
+            class_queries_logits=kept(decoded.classes),
             mask_labels=[(labels[row][None] == present[row][:, None, None]).float() for row in rows],
             class_labels=[present[row] for row in rows],
-            auxiliary_predictions=[{name: part[rows].float() for name, part in one.items()} for one in decoded.earlier],
+            auxiliary_predictions=[{name: kept(part) for name, part in one.items()} for one in decoded.earlier],
         )
         loss: Tensor = self.net.get_loss(losses)
         return loss
@@ -162,14 +175,15 @@ def _without_warnings() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _summed(classes: Tensor, masks: Tensor) -> Tensor:
+def summed(classes: Tensor, masks: Tensor) -> Tensor:
     """Return S [B, K, h, w] of class scores [B, Q, K+1] and mask scores [B, Q, h, w], in float32."""
     with torch.autocast(classes.device.type, enabled=False):
         chances = classes.float().softmax(dim=-1)[..., :-1]
         return torch.einsum("bqc,bqhw->bchw", chances, masks.float().sigmoid())
 
 
-def _config(widths: Sequence[int], num_classes: int, spec: Mask2FormerDecoder) -> Mask2FormerConfig:
+def mask2former_config(widths: Sequence[int], num_classes: int, spec: Mask2FormerDecoder) -> Mask2FormerConfig:
+    """Return what transformers builds the model from."""
     return Mask2FormerConfig(
         backbone_config=GivenPyramidConfig(widths=list(widths)),
         num_labels=num_classes,
