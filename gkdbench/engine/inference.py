@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gkdbench.engine.passes import in_precision
+from gkdbench.models.grids import padded
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.spec.benchmark import Inference
 
@@ -57,19 +58,10 @@ def class_scores(segmentor: Segmentor, images: Tensor, protocol: Inference, prec
             place = (slice(top, top + protocol.window[0]), slice(left, left + protocol.window[1]))
             crop = images[:, :, place[0], place[1]]
             with in_precision(images.device, precision):
-                full = segmentor.scores(_padded(crop, protocol.window), protocol.window).float()
+                full = segmentor.scores(padded(crop, protocol.window), protocol.window).float()
             total[:, :, place[0], place[1]] += full[:, :, : crop.shape[2], : crop.shape[3]]
             times[:, :, place[0], place[1]] += 1
     return total / times
-
-
-def _padded(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pad below and to the right with the image's mean colour where it is smaller than the window."""
-    missing = (0, size[1] - images.shape[3], 0, size[0] - images.shape[2])
-    if not any(missing):
-        return images
-    mean = images.mean(dim=(2, 3), keepdim=True)
-    return F.pad(images - mean, missing) + mean
 
 
 def _stack(images: Sequence[NDArray[np.uint8]], size: tuple[int, int], device: torch.device) -> Tensor:

@@ -108,6 +108,13 @@ class Encoder(nn.Module):
         self.model.train(was_training)
         self.grid = (int(last.shape[-2]), int(last.shape[-1]))
 
+    def whole(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the smallest size of whole patches that holds an image size; of a hierarchical encoder the size."""
+        if not self.is_transformer:
+            return size
+        patch = self._patch()
+        return -(-size[0] // patch) * patch, -(-size[1] // patch) * patch
+
     def _patch(self) -> int:
         """Return the patch side wanted; one clear line where the entry leaves open how to get there."""
         native = int(self.model.patch_embed.patch_size[0])

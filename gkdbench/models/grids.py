@@ -1,4 +1,4 @@
-"""Tokens as maps and maps as tokens, and moving either to another grid."""
+"""Tokens as maps and maps as tokens, moving either to another grid, and padding images to whole patches."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,3 +28,12 @@ def on_grid(tokens: Tensor, grid: tuple[int, int], wanted: tuple[int, int]) -> T
     if grid == wanted:
         return tokens
     return as_tokens(as_map(tokens, grid), wanted)
+
+
+def padded(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pad images [B, 3, h, w] below and to the right with their mean colour where they are smaller than a size."""
+    missing = (0, size[1] - images.shape[3], 0, size[0] - images.shape[2])
+    if not any(missing):
+        return images
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return F.pad(images - mean, missing) + mean

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gkdbench.models.decoders.build import build_decoder
 from gkdbench.models.decoders.head import Decoded, SegmentationHead
 from gkdbench.models.encoder import Encoder, Features
-from gkdbench.models.grids import as_map, on_grid
+from gkdbench.models.grids import as_map, on_grid, padded
 from gkdbench.spec.decoder import Decoder, GridDecoder
 
 PYRAMID = (4.0, 2.0, 1.0, 0.5)
@@ -124,7 +124,15 @@ class Segmentor(nn.Module):
         return self.decode(self.features(images)).logits
 
     def scores(self, images: Tensor, size: tuple[int, int] | None) -> Tensor:
-        """Return class scores [B, K, *size] the largest of which is the prediction; see the head."""
-        decoded = self.decode(self.features(images))
+        """Return class scores [B, K, *size], the largest of which is the prediction; see the head.
+
+        Images of no whole patches are padded to what the encoder was fitted to, and the scores cropped.
+        """
         assert self.head is not None
-        return self.head.scores(decoded, size)
+        own, seen = (images.shape[2], images.shape[3]), self.encoder.size
+        if seen is None or own == seen:
+            return self.head.scores(self.decode(self.features(images)), size)
+        found = self.head.scores(self.decode(self.features(padded(images, seen))), seen)[:, :, : own[0], : own[1]]
+        if size is None or size == own:
+            return found
+        return F.interpolate(found, size=size, mode="bilinear", align_corners=False)

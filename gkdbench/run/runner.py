@@ -108,7 +108,7 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
         record.teacher_run_id = run_id(teacher_spec, teacher_digest)
     segmentor = _train(spec, shop, plan, teacher, record)
     costs.extend(record.stages)
-    _describe_model(segmentor, spec, record)
+    _describe_model(segmentor, record)
     _on_first_rank(shop, lambda: _judge_all(spec, shop, segmentor, record))
     _budget(record, plan)
     record.cost = {
@@ -171,7 +171,7 @@ def _train(
     segmentor = build_segmentor(spec, model, spec.preset.stage(last.stage.name).size, spec.seed)
     restore(segmentor, spec, model, artefacts[last.digest], artefacts[last.digest])
     inference = spec.benchmark.inference
-    fit(segmentor, spec, model, inference.window or inference.size)
+    fit(segmentor, spec, model, segmentor.encoder.whole(inference.window or inference.size))
     if shop.fabric.device.type == "cpu":
         segmentor.use_plain_attention()
     return segmentor
@@ -334,8 +334,9 @@ def _random_weights(spec: RunSpec) -> list[str]:
     ]
 
 
-def _describe_model(segmentor: Segmentor, spec: RunSpec, record: Record) -> None:
-    size = spec.benchmark.inference.window or spec.benchmark.inference.size
+def _describe_model(segmentor: Segmentor, record: Record) -> None:
+    size = segmentor.encoder.size
+    assert size is not None
     counter = FlopCounterMode(display=False)
     segmentor.eval()
     with torch.no_grad(), counter:

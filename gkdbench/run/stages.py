@@ -20,6 +20,7 @@ from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
+from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
@@ -74,7 +75,10 @@ def fit(segmentor: Segmentor, spec: RunSpec, model: str, size: tuple[int, int]) 
     """Fit a segmentor to an image size; a CNN teacher's tokens lie on the grid the student has at that size."""
     segmentor.encoder.resize(size)
     if model == "teacher" and not segmentor.encoder.is_transformer:
-        segmentor.fixed_grid = build_encoder(spec.student, size, spec.seed)[0].grid
+        with torch.device("meta"):  # only its grid is asked for
+            student = Encoder(spec.student.entry)
+            student.resize(student.whole(size))
+        segmentor.fixed_grid = student.grid
 
 
 def restore(

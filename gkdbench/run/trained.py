@@ -60,5 +60,5 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None) ->
     segmentor = build_segmentor(spec, last.model, artefact.size, spec.seed)
     restore(segmentor, spec, last.model, artefact, artefact)
     inference = spec.benchmark.inference
-    fit(segmentor, spec, last.model, inference.window or inference.size)
+    fit(segmentor, spec, last.model, segmentor.encoder.whole(inference.window or inference.size))
     return TrainedModel(record, spec, segmentor.eval())

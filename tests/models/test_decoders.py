@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gkdbench.models.decoders.head import Decoded
 from gkdbench.models.decoders.mask2former import DecodedMasks, Mask2Former
 from gkdbench.models.encoder import Encoder
+from gkdbench.models.grids import padded
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.spec.decoder import (
     DECODER_NAMES,
@@ -222,3 +223,21 @@ def test_semfpn_sums_what_it_says() -> None:
     convolutions = [m for m in made.head.modules() if isinstance(m, nn.Conv2d)]
     # 4 lateral, 4 smoothing, 1 + 1 + 2 + 3 rising, 1 classifying
     assert len(convolutions) == 4 + 4 + 7 + 1
+
+
+@pytest.mark.parametrize("decoder", DECODER_NAMES)
+def test_images_of_no_whole_patches_are_padded_and_cropped(decoder: str) -> None:
+    made = segmentor(SMALL_DECODERS[decoder], size=(64, 96)).eval()
+    assert made.encoder.whole((50, 90)) == (64, 96) and made.encoder.whole((64, 96)) == (64, 96)
+    images = torch.rand(1, 3, 50, 90, generator=torch.Generator().manual_seed(2))
+    full = padded(images, (64, 96))
+    assert torch.allclose(full[:, :, :50, :90], images, atol=1e-6)
+    assert torch.allclose(full[0, :, 60, 95], images[0].mean((1, 2)), atol=1e-6)
+    with torch.no_grad():
+        found, larger = made.scores(images, None), made.scores(images, (100, 180))
+        wanted = made.scores(full, (64, 96))[:, :, :50, :90]
+    assert torch.equal(found, wanted) and larger.shape == (1, CLASSES, 100, 180)
+    cnn = segmentor(SMALL_DECODERS[decoder], "test_efficientnet", size=(50, 90)).eval()
+    assert cnn.encoder.whole((50, 90)) == (50, 90)
+    with torch.no_grad():
+        assert cnn.scores(images, (50, 90)).shape == (1, CLASSES, 50, 90)

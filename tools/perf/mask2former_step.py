@@ -2,7 +2,7 @@
 
 `python tools/perf/mask2former_step.py [--size 512] [--batches 1,2] [--small]`. Both train ViT-S/16 with Mask2Former on
 the same images and masks, one thread, fresh processes; transformers' model owns its backbone, a timm ViT whose blocks
-it resamples itself. Prints the median step of three after one for warming up, peak resident memory, and ratios; then one
+it resamples itself. Prints the median step of three after one for warming up, peak memory, and ratios; then one
 encoder forward beside timm's own. Figures of different machines or runs do not compare; the ratios do.
 """
 
