@@ -57,7 +57,8 @@ def check_weights(
         "params": sum(p.numel() for p in encoder.model.parameters()),
         "size": list(encoder.size or ()),
         "grid": list(encoder.grid),
-        "patches": f"{source.entry.patch} by {source.entry.resampling or 'timm'}" if encoder.is_transformer else "none",
+        "patches": int(encoder.model.patch_embed.patch_size[0]) if encoder.is_transformer else "none",
+        "resampling": source.entry.resampling or "timm",
     }
     if image is not None:
         _draw(encoder, image, out)
@@ -105,10 +106,13 @@ def _draw(encoder: object, image: Path, out: Path) -> None:
 
     from gkdbench.models.encoder import Encoder
     from gkdbench.models.feature_picture import feature_picture
+    from gkdbench.run.files import clear_errors
 
     assert isinstance(encoder, Encoder)
     try:
         with Image.open(image) as opened:
-            feature_picture(encoder, opened, out)
+            picture = opened.convert("RGB")
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{image}: cannot be read as an image ({error})") from error
+    with clear_errors(out):
+        feature_picture(encoder, picture, out)

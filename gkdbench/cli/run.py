@@ -1,6 +1,7 @@
 """`gkdbench run`: train and judge a selection of runs; repeat it to fill the gaps."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,7 +94,7 @@ def run(
     store, place = Store(results), DataPlace(data_root)
     store.prepare()
     hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}
-    finished, failures = _run_all(specs, store, place, fresh, hardware)
+    finished, failures = _run_all(specs, store, place, fresh, hardware, selection.methods)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # set for each process of a multi-device run
         _conclude(finished, results, not no_report, as_json)
     if failures:
@@ -147,7 +148,8 @@ def _repeated(name: str, results: Path, benchmark: str) -> "Selection":
 
 
 def _run_all(
-    specs: "list[RunSpec]", store: "Store", place: "DataPlace", fresh: bool, hardware: dict[str, Any]
+    specs: "list[RunSpec]", store: "Store", place: "DataPlace", fresh: bool, hardware: dict[str, Any],
+    named: "Collection[str]"
 ) -> "tuple[list[Finished], list[GkdbenchError]]":
     """Answer finished runs at once; import torch only if something is left to do."""
     from gkdbench.run.digests import DataDigests, run_digest, run_id
@@ -172,7 +174,7 @@ def _run_all(
     with open_workshop(store, place, hardware, fresh=fresh) as shop:
         from gkdbench.run.runner import run as execute
 
-        for spec in _broken_first(work, place):
+        for spec in _broken_first(work, place, named):
             try:
                 result = execute(spec, shop)
             except Interrupted:
@@ -193,10 +195,10 @@ def _run_all(
     return finished, failures
 
 
-def _broken_first(work: "list[RunSpec]", place: "DataPlace") -> "list[RunSpec]":
+def _broken_first(work: "list[RunSpec]", place: "DataPlace", named: "Collection[str]") -> "list[RunSpec]":
     """Put runs that cannot even be planned before the others: their message comes before hours of training.
 
-    Where only shared teachers would be left, these are left out.
+    Where only shared teachers that nobody named would be left, these are left out.
     """
     from gkdbench.errors import Unsupported
     from gkdbench.run.digests import DataDigests
@@ -218,7 +220,7 @@ def _broken_first(work: "list[RunSpec]", place: "DataPlace") -> "list[RunSpec]":
 
     first = [spec for spec in work if broken(spec)]
     rest = [spec for spec in work if not broken(spec)]
-    if first and all(spec.method.name == spec.teacher_method for spec in rest):
+    if first and all(spec.method.name == spec.teacher_method and spec.method.name not in named for spec in rest):
         rest = []
     return [*first, *rest]
 

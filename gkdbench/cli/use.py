@@ -17,7 +17,7 @@ def predict(
     run: Run,
     target: Annotated[str, typer.Option(help="A target of the benchmark, or val for its in-domain split.")],
     benchmark: Annotated[str, typer.Option(help="Another benchmark of the same classes, by name or YAML.")] = "",
-    out: Annotated[Path, typer.Option(help="Where to write; default: predictions/RUN/TARGET.")] = Path(),
+    out: Annotated[Path | None, typer.Option(help="Where to write; default: predictions/RUN/TARGET.")] = None,
     overlays: Annotated[int, typer.Option(help="How many images to draw with their labels.", min=0)] = 20,
     results: Results = Path("results"),
     data_root: Annotated[
@@ -38,7 +38,7 @@ def predict(
 
     display = choose_display()
     display.begin(f"{model.record.run_id}: {source.benchmark.name}, {target}")
-    where = out if out != Path() else Path("predictions") / model.record.run_id / target
+    where = out or Path("predictions") / model.record.run_id / target
     made = write_predictions(
         model, source, target, where, place=DataPlace(data_root), device=_device(device), overlays=overlays,
         meter=lambda done, total: display.progress(done, total, target)
@@ -55,7 +55,7 @@ def predict(
 def export(
     run: Run,
     form: Annotated[str, typer.Option("--format", help="safetensors, timm or onnx.")] = "safetensors",
-    out: Annotated[Path, typer.Option(help="Where to write; default: exports/RUN/FORMAT.")] = Path(),
+    out: Annotated[Path | None, typer.Option(help="Where to write; default: exports/RUN/FORMAT.")] = None,
     benchmark: Annotated[str, typer.Option(help="YAML of your own benchmark, if the run is of one.")] = "",
     results: Results = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -70,7 +70,7 @@ def export(
     model = _model(run, results, benchmark)
     from gkdbench.run.export import Format, export_model
 
-    where = out if out != Path() else Path("exports") / model.record.run_id / form
+    where = out or Path("exports") / model.record.run_id / form
     files = export_model(model, cast(Format, form), where)
     if as_json:
         print_json({"files": [str(path) for path in files]})
@@ -83,9 +83,12 @@ def _model(run: str, results: Path, benchmark: str) -> Any:
     existing(results)
     from gkdbench.run.store import Store
     from gkdbench.run.trained import find_record, trained_model
+    from gkdbench.spec.catalogue import find_benchmark
 
     record = find_record(run, results)
-    return trained_model(record, Store(results), benchmark if benchmark.endswith((".yaml", ".yml")) else None)
+    # the run's own benchmark, or another to be predicted
+    own = benchmark.endswith((".yaml", ".yml")) and find_benchmark(benchmark).benchmark.name == record.spec.benchmark
+    return trained_model(record, Store(results), benchmark if own else None)
 
 
 def _device(name: str) -> Any:

@@ -27,7 +27,9 @@ LEVELS = 4
 class Features:
     """What one forward pass left behind, in the pass's own precision."""
 
-    tokens: Tensor  # [B, N, C] patch tokens after the final norm ([B, M, C] with dropped tokens)
+    # [B, N, C] patch tokens after the model's final norm ([B, M, C] with dropped tokens); a model that pools averages
+    # and norms only those (BEiT) has none on its tokens
+    tokens: Tensor
     cls: Tensor | None  # [B, C]
     grid: tuple[int, int]
     blocks: dict[int, Tensor] = field(default_factory=dict)  # block -> [B, N, C_block], no norm
@@ -68,6 +70,7 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.size: tuple[int, int] | None = None
         self.grid = (0, 0)
+        self.window = _window(self.model)
 
     @property
     def level_widths(self) -> tuple[int, ...]:
@@ -96,7 +99,7 @@ class Encoder(nn.Module):
         self.model.eval()
         try:
             if hasattr(self.model, "set_input_size"):
-                self.model.set_input_size(img_size=self.size)
+                self.model.set_input_size(img_size=self.size, **({"window_size": self.window} if self.window else {}))
             with torch.no_grad():
                 image = torch.zeros(1, 3, *size, device=self.mean.device)
                 last = self._map(self.model.forward_intermediates(image, output_fmt="NCHW")[0])
@@ -106,6 +109,9 @@ class Encoder(nn.Module):
                 f"{self.entry.timm!r} cannot take images of {size[0]}x{size[1]} ({said}); change the recipe's size"
             ) from error
         self.model.train(was_training)
+        if last.ndim != 4 or last.shape[1] != self.width:
+            shape = tuple(last.shape)
+            raise UsageError(f"{self.entry.timm!r} cannot be an encoder: its output of shape {shape} is no feature map")
         self.grid = (int(last.shape[-2]), int(last.shape[-1]))
 
     def whole(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -182,7 +188,7 @@ class Encoder(nn.Module):
                 x,
                 indices=sorted(set(blocks)) or [self.depth - 1],
                 norm=False,
-                return_prefix_tokens=True,
+                return_prefix_tokens=self.prefix > 0,
                 output_fmt="NLC",
             )
         wanted = sorted(set(blocks))
@@ -225,7 +231,11 @@ def _create(entry: ModelEntry) -> Any:
     """Build the timm model; one clear line where timm does not know it or it lacks what an encoder needs."""
     if not timm.is_model(entry.timm):
         raise UsageError(f"models.yaml: timm has no model {entry.timm!r}{nearest(entry.timm, timm.list_models())}")
-    model = timm.create_model(entry.timm, pretrained=False, **{"num_classes": 0, **entry.arguments})
+    try:
+        model = timm.create_model(entry.timm, pretrained=False, **{"num_classes": 0, **entry.arguments})
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        said = str(error).split("\n")[0][:160]
+        raise UsageError(f"models.yaml: timm cannot build {entry.timm!r} ({said})") from error
     embed = getattr(model, "patch_embed", None)
     transformer = embed is not None and hasattr(model, "blocks")
     if not hasattr(model, "forward_intermediates") or (transformer and not hasattr(embed, "img_size")):
@@ -233,6 +243,16 @@ def _create(entry: ModelEntry) -> Any:
     if transformer and not hasattr(model, "set_input_size"):
         raise UsageError(f"models.yaml: {entry.timm!r} cannot be an encoder: its image size is fixed")
     return model
+
+
+def _window(model: Any) -> tuple[int, int] | None:
+    """Return the attention window of a Swin: timm would change it with the image size, and with it the function."""
+    for layer in getattr(model, "layers", ()):
+        for block in getattr(layer, "blocks", ()):
+            window = getattr(block, "window_size", None)
+            if window is not None:
+                return int(window[0]), int(window[1])
+    return None
 
 
 def _block_widths(model: nn.Module, is_transformer: bool) -> list[int]:

@@ -24,10 +24,11 @@ def fit(model: Any, size: tuple[int, int], patch: int | None, policy: Resampling
     new_patch = old_patch if patch is None else (patch, patch)
     if tuple(embed.img_size) == tuple(size) and new_patch == old_patch:
         return _grid(model)
-    kernel = embed.proj.weight.detach().clone()
-    table = None if getattr(model, "pos_embed", None) is None else model.pos_embed.detach().clone()
+    plain = policy != "timm"
+    kernel = embed.proj.weight.detach().clone() if plain else None
+    table = model.pos_embed.detach().clone() if plain and getattr(model, "pos_embed", None) is not None else None
     model.set_input_size(img_size=size, patch_size=None if new_patch == old_patch else new_patch)
-    if policy != "timm":
+    if kernel is not None:
         with torch.no_grad():
             if new_patch != old_patch:
                 embed.proj.weight.copy_(plain_kernel(kernel, new_patch, policy == "study_scaled"))

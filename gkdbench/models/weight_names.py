@@ -35,8 +35,8 @@ _TRANSFORMERS = (
 )
 
 
-def to_timm(tensors: Mapping[str, Tensor], model: nn.Module, origin: str) -> tuple[Tensors, str]:
-    """Return an encoder's tensors under timm's names, and the name of the scheme they had.
+def to_timm(tensors: Mapping[str, Tensor], model: nn.Module, origin: str) -> tuple[Tensors, str, Tensor | None]:
+    """Return an encoder's tensors under timm's names, the name of the scheme they had, and their mask token if any.
 
     timm's own conversion of official releases comes last. It would also resample what has another size; here such a
     tensor is refused, since models are loaded at the size of their weights.
@@ -46,17 +46,18 @@ def to_timm(tensors: Mapping[str, Tensor], model: nn.Module, origin: str) -> tup
         if any(re.match(recognises, key) for key in found):
             found, scheme = convert(found), name
             break
+    token = found.get("mask_token")
     own = model.state_dict()
     for name in ("patch_embed.proj.weight", "pos_embed"):
         _refuse_other_size(found, own, name, origin)
     official = getattr(importlib.import_module(type(model).__module__), "checkpoint_filter_fn", None)
     if official is None or found.keys() == own.keys():
-        return found, scheme
+        return found, scheme, token
     converted: Tensors = official(dict(found), model)
     # the final norm of masked image modelling becomes that of pooled features; with a class token it is the tokens'
     moved = {f"fc_{name}" for name in own if name.startswith("norm.")} & converted.keys() - own.keys()
     converted = {name.removeprefix("fc_") if name in moved else name: t for name, t in converted.items()}
-    return converted, scheme if converted.keys() == found.keys() else f"{scheme}, official release"
+    return converted, scheme if converted.keys() == found.keys() else f"{scheme}, official release", token
 
 
 def _refuse_other_size(found: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str, origin: str) -> None:

@@ -15,6 +15,9 @@ from gkdbench.models.weight_files import find_weights
 from gkdbench.models.weight_names import to_timm, without_distillation_token
 from gkdbench.spec.catalogue import ModelSource
 
+HEADS = ("classifier.", "cls_classifier.", "distillation_classifier.", "pooler.")
+"""What transformers' models have beside their encoder."""
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -48,12 +51,12 @@ def load_encoder(encoder: Encoder, source: ModelSource) -> LoadReport | None:
         return None
     path = find_weights(source)
     tensors, aside = encoder_tensors(path)
-    token = tensors.get("mask_token", tensors.get("embeddings.mask_token"))
     classifier = encoder.model.pretrained_cfg.get("classifier") or ()
     unused = [f"{name}." for name in ((classifier,) if isinstance(classifier, str) else classifier)]
     if weights is not None and weights.drops_distillation_token:
         tensors = without_distillation_token(tensors)
-    tensors, names = to_timm(tensors, encoder.model, str(path))
+    tensors, names, token = to_timm(tensors, encoder.model, str(path))
+    unused += HEADS if names.startswith("transformers") else ()
     report = load_tensors(
         encoder.model, tensors, origin=str(path), names=names, aside=aside,
         may_be_unused=[*unused, "mask_token", *(weights.may_be_unused if weights else ())],

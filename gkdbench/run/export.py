@@ -18,7 +18,6 @@ from gkdbench.run.files import make_folder, write_atomically, write_json
 from gkdbench.run.trained import TrainedModel
 
 Format = Literal["safetensors", "timm", "onnx"]
-FORMATS: tuple[Format, ...] = ("safetensors", "timm", "onnx")
 OPSET = 18
 
 
@@ -88,7 +87,9 @@ def _timm(model: TrainedModel, out: Path) -> list[Path]:
     tensors = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
     arguments = {**encoder.entry.arguments, "num_classes": 0}
     if encoder.is_transformer:
-        arguments |= {"img_size": list(model.size), "patch_size": int(encoder.model.patch_embed.patch_size[0])}
+        arguments |= {"img_size": list(encoder.size or ()), "patch_size": int(encoder.model.patch_embed.patch_size[0])}
+    elif encoder.window is not None:
+        arguments |= {"img_size": list(encoder.size or ()), "window_size": list(encoder.window)}
     note = {"timm": json.dumps({"model": encoder.entry.timm, "arguments": arguments})}
     weights = _write(out / "encoder.safetensors", save(tensors, metadata=note))
     usage = (

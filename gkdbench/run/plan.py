@@ -65,6 +65,14 @@ def build_encoder(source: ModelSource, size: tuple[int, int], seed: int) -> tupl
     return encoder, report
 
 
+def grid_at(source: ModelSource, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the token grid of an encoder at an image size, padded to whole patches; nothing is allocated."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        encoder = Encoder(source.entry)
+        encoder.resize(encoder.whole(size))
+    return encoder.grid
+
+
 def build_pair(spec: RunSpec) -> Pair:
     """Describe both models of a run at the sizes of its stages."""
     sizes = {"proxy": spec.preset.proxy.size, "source": spec.preset.task.size}
@@ -189,7 +197,7 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
         own = PlannedStage(
             stage=stage,
             recipe=recipe,
-            digest=_stage_digest(spec, stage, recipe, data, parent, own_head, teacher_head),
+            digest=_stage_digest(spec, pair, stage, recipe, data, parent, own_head, teacher_head),
             parent=parent,
             head_parent=own_head,
         )
@@ -201,6 +209,7 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
 
 def _stage_digest(
     spec: RunSpec,
+    pair: Pair,
     stage: Stage,
     recipe: StageRecipe,
     data: DataDigests,
@@ -209,6 +218,8 @@ def _stage_digest(
     teacher_head: str | None,
 ) -> str:
     trained = spec.teacher if stage.model == "teacher" else spec.student
+    # what has no patches to mask is hierarchical: a CNN or Swin
+    hierarchical = not (pair.teacher if stage.model == "teacher" else pair.student).can_mask
     content: dict[str, Any] = {
         "engine": ENGINE,
         "code": stage_code(stage, spec.method),
@@ -218,7 +229,7 @@ def _stage_digest(
             for key, value in recipe.model_dump(mode="json").items()
             # a mean over the labelled pixels of a micro-batch is not the mean over the whole batch, and the
             # BatchNorm of a CNN (a model without patches) sees one micro-batch at a time
-            if key != "micro_batch" or stage.task or stage.mixes_batch or trained.entry.patch is None
+            if key != "micro_batch" or stage.task or stage.mixes_batch or hierarchical
         },
         "data": [data.training(name, labelled=stage.task or stage.labels) for name in stage.streams()],
         "start": parent or model_identity(trained),
@@ -235,7 +246,7 @@ def _stage_digest(
     if stage.uses_head():
         content["head"] = [DECODER, spec.benchmark.decoder, len(spec.benchmark.classes), head_parent]
         content["ignore"] = spec.benchmark.ignore
-        if stage.model == "teacher" and spec.teacher.entry.patch is None:
-            # a CNN's tokens are laid out on the student's grid, so its head depends on that
-            content["grid"] = [spec.student.entry.timm, spec.student.entry.arguments]
+        if stage.model == "teacher" and hierarchical:
+            # its tokens are laid out on the student's grid, so its head depends on that
+            content["grid"] = grid_at(spec.student, recipe.size)
     return digest(content)

@@ -38,6 +38,11 @@ def official_ids(benchmark: Benchmark) -> NDArray[np.uint16]:
     ids = list(range(len(benchmark.classes)))
     for index in ids:
         known = [label for label, mapped in (benchmark.label_map or {}).items() if mapped == index]
+        if benchmark.label_map and not known:
+            raise UsageError(
+                f"benchmark {benchmark.name!r}: no id of its label_map stands for class {benchmark.classes[index]!r}, "
+                "so predictions cannot be written in the data's own ids"
+            )
         ids[index] = min(known, default=index)
     return np.array(ids, np.uint16)
 

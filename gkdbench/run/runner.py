@@ -287,7 +287,7 @@ def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
             pair=spec.pair,
             teacher=spec.teacher.name,
             student=spec.student.name,
-            weights={m.name: str(m.explicit) for m in (spec.teacher, spec.student) if m.explicit is not None},
+            weights={m.name: str(m.explicit.resolve()) for m in (spec.teacher, spec.student) if m.explicit is not None},
             benchmark=benchmark.name,
             benchmark_version=benchmark.version,
             task=benchmark.task,

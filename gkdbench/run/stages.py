@@ -20,12 +20,11 @@ from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
-from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
 from gkdbench.run.files import need_space, write_atomically
-from gkdbench.run.plan import PlannedStage, build_encoder
+from gkdbench.run.plan import PlannedStage, build_encoder, grid_at
 from gkdbench.run.store import Artefact, Store
 from gkdbench.spec.selection import RunSpec
 
@@ -75,10 +74,7 @@ def fit(segmentor: Segmentor, spec: RunSpec, model: str, size: tuple[int, int]) 
     """Fit a segmentor to an image size; a CNN teacher's tokens lie on the grid the student has at that size."""
     segmentor.encoder.resize(size)
     if model == "teacher" and not segmentor.encoder.is_transformer:
-        with torch.device("meta"):  # only its grid is asked for
-            student = Encoder(spec.student.entry)
-            student.resize(student.whole(size))
-        segmentor.fixed_grid = student.grid
+        segmentor.fixed_grid = grid_at(spec.student, size)
 
 
 def restore(

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gkdbench.errors import DataError
+from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.record import Record, read_record
-from gkdbench.run.stages import build_segmentor, fit, restore
+from gkdbench.run.stages import fit, restore
 from gkdbench.run.store import Store
 from gkdbench.spec.documents import nearest
 from gkdbench.spec.selection import RunSpec, resolve, selection_of
@@ -50,6 +51,14 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None) ->
     if record.status != "done":
         raise DataError(f"{record.run_id}: {record.status}{f' ({record.reason})' if record.reason else ''}; no model")
     (spec,) = resolve(selection_of(record.spec, benchmark))
+    today = spec.benchmark
+    for what, then, now in (
+        ("version", record.spec.benchmark_version, today.version),
+        ("classes", record.classes, today.classes),
+        ("decoder", record.spec.decoder, today.decoder.model_dump(mode="json")),
+    ):
+        if then != now:
+            raise DataError(f"{record.run_id}: {today.name!r} has another {what} now ({now}) than then ({then})")
     last = record.stages[-1]
     artefact = store.artefact(last.digest)
     if artefact is None:
@@ -57,7 +66,9 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None) ->
             f"{record.run_id}: its weights are not in {store.root / 'stages'} (records are kept without them); "
             "gkdbench run --from RECORD trains them again"
         )
-    segmentor = build_segmentor(spec, last.model, artefact.size, spec.seed)
+    # the artefact holds the whole encoder, so what it started from need not be here
+    source = spec.teacher if last.model == "teacher" else spec.student
+    segmentor = Segmentor(Encoder(source.entry), today.decoder, len(today.classes))
     restore(segmentor, spec, last.model, artefact, artefact)
     inference = spec.benchmark.inference
     fit(segmentor, spec, last.model, segmentor.encoder.whole(inference.window or inference.size))

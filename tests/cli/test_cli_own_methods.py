@@ -62,6 +62,12 @@ def test_a_broken_method_is_said_before_anything_is_trained(run: Invoke, old: st
     assert json.loads(record.read_text())["status"] == "failed"
 
 
+def test_a_teacher_that_was_asked_for_is_trained_all_the_same(run: Invoke) -> None:
+    Path("mine.py").write_text(METHOD.replace("    return [Mine(weight)]", "    raise ValueError('boo')"))
+    result = run("--method", "teacher,mine.py:mine")
+    assert result.exit_code == 1 and "boo" in result.stderr and len(stages()) == 1
+
+
 def test_an_error_of_the_loss_names_its_line_and_a_good_neighbour_still_runs(run: Invoke) -> None:
     Path("mine.py").write_text(METHOD.replace("step.student().tokens.square()", "step.student().tokens.squared()"))
     result = run("--method", "mine.py:mine,frozen", "--no-teacher")

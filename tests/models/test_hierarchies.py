@@ -61,3 +61,23 @@ def test_a_size_that_does_not_work_is_one_line() -> None:
     encoder = Encoder(find_model("timm/efficientformerv2_s0").entry)
     with pytest.raises(UsageError, match=r"'efficientformerv2_s0' cannot take images of 96x128 \(.*change the"):
         encoder.resize((96, 128))
+
+
+def test_what_gives_no_map_and_what_timm_cannot_build_is_one_line() -> None:
+    encoder = Encoder(find_model("timm/mvitv2_tiny").entry)
+    with pytest.raises(UsageError, match=r"'mvitv2_tiny' cannot be an encoder: its output of shape \(1, 49, 768\)"):
+        encoder.resize((224, 224))
+    with pytest.raises(UsageError, match=r"timm cannot build 'resnet18.nosuch_tag' \("):
+        Encoder(find_model("timm/resnet18.nosuch_tag").entry)
+
+
+def test_a_window_stays_whatever_the_image_size() -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(find_model("timm/swin_tiny_patch4_window7_224").entry).eval()
+    image = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        before = encoder.model.forward_features((image - encoder.mean) / encoder.std)
+        encoder.resize((224, 224))
+        assert torch.allclose(encoder(image).tokens, before.flatten(1, 2), atol=1e-5)
+    encoder.resize((448, 672))
+    assert encoder.model.layers[0].blocks[0].window_size == (7, 7)

@@ -97,6 +97,9 @@ def test_label_maps_have_the_ids_of_the_data(trained, shop, tiny_benchmark, tmp_
     judged = np.array(trained.record.targets["dusk"].confusion).sum(axis=0)
     assert (counts >= judged).all() and counts.sum() == len(files) * 32 * 48
     assert len(list(made.overlays.rglob("*.png"))) == 1
+    without = source.benchmark.model_copy(update={"label_map": {3: 0, 5: 1, 7: 255}})
+    with pytest.raises(UsageError, match="no id of its label_map stands for class 'car'"):
+        official_ids(without)
     with pytest.raises(UsageError, match=r"no target 'duks'; did you mean 'dusk'\?"):
         find_split(source, "duks")
     with pytest.raises(UsageError, match="classes are not the 3 that"):
@@ -112,6 +115,11 @@ def test_what_is_not_there_is_said(trained, shop, tiny_benchmark):
     assert find_record(name[:-4], results).run_id == name
     with pytest.raises(DataError, match="no such run; did you mean"):
         find_record(name.replace("finetune", "fintune"), results)
+    for change in ({"classes": trained.record.classes[::-1]}, {}):
+        spec = trained.record.spec.model_copy(update={} if change else {"benchmark_version": 7})
+        other = trained.record.model_copy(update={**change, "spec": spec})
+        with pytest.raises(DataError, match=r"has another (classes|version) now \("):
+            trained_model(other, shop.store, str(tiny_benchmark.yaml))
     failed = trained.record.model_copy(update={"status": "failed", "reason": "loss is nan"})
     with pytest.raises(DataError, match=r"failed \(loss is nan\); no model"):
         trained_model(failed, shop.store)
