@@ -48,7 +48,8 @@ def count(source: ModelSource, decoder: str) -> dict[str, Any]:
     head = segmentor.head.eval()
     inputs = segmentor.head_inputs(features)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        head([torch.zeros(part.shape) for part in inputs], segmentor.grid)
+        # logits count too: some heads compute them when they are first looked at
+        assert head([torch.zeros(part.shape) for part in inputs], segmentor.grid).logits.shape[1] == CLASSES
     encoder_params = sum(p.numel() for p in encoder.parameters())
     return {
         "model": source.name,
