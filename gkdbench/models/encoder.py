@@ -85,7 +85,6 @@ class Encoder(nn.Module):
         """
         if self.size == tuple(size):
             return
-        self.size = (size[0], size[1])
         if self.is_transformer:
             patch = self._patch()
             if size[0] % patch or size[1] % patch:
@@ -93,13 +92,14 @@ class Encoder(nn.Module):
                     f"images of {size[0]}x{size[1]} are no whole patches of {patch} for {self.entry.timm!r}; "
                     "change the recipe's size"
                 )
-            self.grid = patches.fit(self.model, self.size, patch, self.entry.resampling or "timm")
+            self.grid = patches.fit(self.model, (size[0], size[1]), patch, self.entry.resampling or "timm")
+            self.size = (size[0], size[1])
             return
         was_training = self.model.training
         self.model.eval()
         try:
             if hasattr(self.model, "set_input_size"):
-                self.model.set_input_size(img_size=self.size, **({"window_size": self.window} if self.window else {}))
+                self.model.set_input_size(img_size=tuple(size), **({"window_size": self.window} if self.window else {}))
             with torch.no_grad():
                 image = torch.zeros(1, 3, *size, device=self.mean.device)
                 last = self._map(self.model.forward_intermediates(image, output_fmt="NCHW")[0])
@@ -112,7 +112,7 @@ class Encoder(nn.Module):
         if last.ndim != 4 or last.shape[1] != self.width:
             shape = tuple(last.shape)
             raise UsageError(f"{self.entry.timm!r} cannot be an encoder: its output of shape {shape} is no feature map")
-        self.grid = (int(last.shape[-2]), int(last.shape[-1]))
+        self.size, self.grid = (size[0], size[1]), (int(last.shape[-2]), int(last.shape[-1]))
 
     def whole(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return the smallest size of whole patches that holds an image size; of a hierarchical encoder the size."""

@@ -31,8 +31,8 @@ def weights_digest(source: ModelSource) -> str:
 def find_weights(source: ModelSource) -> Path:
     """Return the weight file of a model.
 
-    Looked for: the path given for it, the folder GKDBENCH_WEIGHTS names, the file shipped with the entry, an installed
-    package, the caches of the Hugging Face hub and of torch. Nothing is downloaded.
+    In this order: the path given for it, the folder GKDBENCH_WEIGHTS names, the file shipped with the entry,
+    torch.hub's cache, an installed package, the Hugging Face hub's cache. Nothing is downloaded.
     """
     if source.explicit is not None:
         if not source.explicit.is_file():

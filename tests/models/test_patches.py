@@ -101,8 +101,10 @@ def test_resizing_back_and_forth_needs_no_new_pass_of_the_same_size() -> None:
 def test_another_patch_needs_a_policy_and_whole_patches() -> None:
     with pytest.raises(UsageError, match=r"has patches of 14, its entry says 16; say how to resample them"):
         encoder(patch=16).resize((96, 96))
-    with pytest.raises(UsageError, match=r"images of 100x96 are no whole patches of 16"):
-        encoder(patch=16, resampling="study").resize((100, 96))
+    made = encoder(patch=16, resampling="study")
+    for _ in range(2):  # what failed once is not taken for done
+        with pytest.raises(UsageError, match=r"images of 100x96 are no whole patches of 16"):
+            made.resize((100, 96))
 
 
 def test_everything_is_resampled_on_the_meta_device_too() -> None:
