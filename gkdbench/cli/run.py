@@ -38,6 +38,9 @@ def run(
     no_teacher: Annotated[bool, typer.Option("--no-teacher", help="Do not report the teacher.")] = False,
     preset: Annotated[str, typer.Option(help="smoke, quick, standard or paper.")] = "",
     targets: Annotated[str, typer.Option(help="Only these targets; held-out: the hidden ones.")] = "",
+    tta: Annotated[
+        str, typer.Option(help="Judge with test-time augmentation, such as 0.75,1,1.25,flip; marked in the record.")
+    ] = "",
     option: Annotated[
         list[str] | None,
         typer.Option("-o", "--option", help="NAME=VALUE of a method, or recipe.STAGE.FIELD=VALUE."),
@@ -63,7 +66,7 @@ def run(
     from gkdbench.spec.selection import Selection, parse_weights, resolve
 
     if repeat:
-        if method or setting or pair or weights or decoder or preset or targets or option or seeds:
+        if method or setting or pair or weights or decoder or preset or targets or tta or option or seeds:
             raise UsageError("--from repeats a run as recorded; leave out --method, --seeds, -o and the like")
         selection = _repeated(repeat, results, benchmark)
     elif _names(method):
@@ -77,6 +80,7 @@ def run(
             decoder=decoder or None,
             preset=preset or None,
             targets=_names(targets),
+            tta=_names(tta),
             options=tuple(option or ()),
             teacher_seed=teacher_seed,
             with_teacher=not no_teacher,

@@ -32,12 +32,39 @@ def predict(
     precision: str,
 ) -> list[NDArray[np.int64]]:
     """Return one label map [H, W] per image [h, w, 3], each of the size its ground truth has."""
-    scores = class_scores(segmentor, _stack(images, protocol.size, device), protocol, precision)
+    if protocol.tta:
+        scores = _averaged_scores(segmentor, images, protocol, device, precision)
+    else:
+        scores = class_scores(segmentor, _stack(images, protocol.size, device), protocol, precision)
     found = []
     for row, size in zip(scores, sizes, strict=True):
         full = F.interpolate(row[None], size=size, mode="bilinear", align_corners=False)
         found.append(full.argmax(1)[0].cpu().numpy())
     return found
+
+
+def _averaged_scores(
+    segmentor: Segmentor, images: Sequence[NDArray[np.uint8]], protocol: Inference, device: torch.device, precision: str
+) -> Tensor:
+    """Return the mean of the scores [B, K, *protocol.size] over all scales, and over both ways round."""
+    total, times = torch.zeros((), device=device), 0
+    for scale in protocol.scales:
+        size = (max(round(protocol.size[0] * scale), 1), max(round(protocol.size[1] * scale), 1))
+        seen = _stack(images, size, device)
+        for mirrored in (False, True) if protocol.flip else (False,):
+            scores = class_scores(segmentor, seen.flip(-1) if mirrored else seen, _at(protocol, scale), precision)
+            scores = F.interpolate(scores, size=protocol.size, mode="bilinear", align_corners=False)
+            total = total + (scores.flip(-1) if mirrored else scores)
+            times += 1
+    return total / times
+
+
+def _at(protocol: Inference, scale: float) -> Inference:
+    """Return the protocol for images at a scale: the encoder is fitted to one size, so others need windows."""
+    if scale == 1.0 or protocol.window is not None:
+        return protocol
+    stride = tuple(max(2 * side // 3, 1) for side in protocol.size)
+    return protocol.model_copy(update={"window": protocol.size, "stride": stride})
 
 
 def class_scores(segmentor: Segmentor, images: Tensor, protocol: Inference, precision: str) -> Tensor:

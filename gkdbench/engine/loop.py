@@ -153,7 +153,9 @@ def _accumulate(
     batch = None
     for turn in range(share.turns):
         batch = next(stream).to(fabric.device)
-        _seed_globals("globals", training.seed, stage.name, index, turn, fabric.global_rank)
+        # by the number of the micro-batch in the global batch, so that two ranks draw what one process would
+        number = turn * share.world + share.rank
+        _seed_globals("globals", training.seed, stage.name, index, number, 0)
         with fabric.no_backward_sync(wrapped, enabled=turn < share.turns - 1):
             terms = wrapped(batch, moment)
             total = torch.stack(list(terms.values())).sum()

@@ -16,6 +16,7 @@ NESTS = ("state_dict", "model", "teacher", "student", "model_state_dict", "model
 """Keys under which releases keep the model, in this order: DINO keeps teacher and student, its teacher is judged."""
 PREFIXES = ("module.", "_orig_mod.", "student.backbone.", "student.", "backbone.", "encoder.")
 """What stands before the encoder's names: wrappers; the study's student; the backbone of DINO and of segmentors."""
+PART_BYTES = 2**27
 _WEB = (b"<!doctype", b"<html", b"<?xml")
 _LFS = b"version https://git-lfs"
 
@@ -26,6 +27,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises DataError where the file is no such thing; code in a pickle is never run.
     """
     return _flat(_opened(path), path)
+
+
+def parts(path: Path) -> int:
+    """Return in how many parts a file is best copied into a model, so that model and file are not both in memory.
+
+    The tensors of a mapped file come into memory when they are looked at, and leave it when the file is closed.
+    """
+    mapped = path.suffix == ".safetensors" or _can_map(path)
+    return max(path.stat().st_size // PART_BYTES, 1) if mapped else 1
 
 
 def encoder_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, int]]:

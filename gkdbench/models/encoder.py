@@ -69,6 +69,7 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.size: tuple[int, int] | None = None
+        self.patch: int | None = None
         self.grid = (0, 0)
         self.window = _window(self.model)
 
@@ -77,23 +78,25 @@ class Encoder(nn.Module):
         """Channels of a hierarchical encoder's last four levels, fine to coarse."""
         return self.block_widths[-LEVELS:]
 
-    def resize(self, size: tuple[int, int]) -> None:
-        """Fit the encoder to another image size, and a transformer to its entry's patch size.
+    def resize(self, size: tuple[int, int], patch: int | None = None) -> None:
+        """Fit the encoder to another image size, and a transformer to a patch size (None: its entry's).
 
         Raises UsageError where the patch size is another than the architecture's and the entry does not say how to
         resample, or where patches do not tile the image.
         """
-        if self.size == tuple(size):
-            return
         if self.is_transformer:
-            patch = self._patch()
+            patch = self._patch(patch)
+            if (self.size, self.patch) == (tuple(size), patch):
+                return
             if size[0] % patch or size[1] % patch:
                 raise UsageError(
                     f"images of {size[0]}x{size[1]} are no whole patches of {patch} for {self.entry.timm!r}; "
                     "change the recipe's size"
                 )
             self.grid = patches.fit(self.model, (size[0], size[1]), patch, self.entry.resampling or "timm")
-            self.size = (size[0], size[1])
+            self.size, self.patch = (size[0], size[1]), patch
+            return
+        if self.size == tuple(size):
             return
         was_training = self.model.training
         self.model.eval()
@@ -114,21 +117,21 @@ class Encoder(nn.Module):
             raise UsageError(f"{self.entry.timm!r} cannot be an encoder: its output of shape {shape} is no feature map")
         self.size, self.grid = (size[0], size[1]), (int(last.shape[-2]), int(last.shape[-1]))
 
-    def whole(self, size: tuple[int, int]) -> tuple[int, int]:
+    def whole(self, size: tuple[int, int], patch: int | None = None) -> tuple[int, int]:
         """Return the smallest size of whole patches that holds an image size; of a hierarchical encoder the size."""
         if not self.is_transformer:
             return size
-        patch = self._patch()
+        patch = self._patch(patch)
         return -(-size[0] // patch) * patch, -(-size[1] // patch) * patch
 
-    def _patch(self) -> int:
+    def _patch(self, asked: int | None) -> int:
         """Return the patch side wanted; one clear line where the entry leaves open how to get there."""
         native = int(self.model.patch_embed.patch_size[0])
-        wanted = self.entry.patch or native
+        wanted = asked or self.entry.patch or native
         if wanted != native and self.entry.resampling is None:
             raise UsageError(
-                f"models.yaml: {self.entry.timm!r} has patches of {native}, its entry says {wanted}; say how to "
-                "resample them (resampling: study, study_scaled or timm)"
+                f"models.yaml: {self.entry.timm!r} has patches of {native}, {'the recipe' if asked else 'its entry'} "
+                f"says {wanted}; say how to resample them (resampling: study, study_scaled or timm)"
             )
         return wanted
 

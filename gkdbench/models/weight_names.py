@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,18 @@ _TRANSFORMERS = (
     (r"encoder\.layer\.(\d+)\.mlp\.weights_in\.(\w+)", r"blocks.\1.mlp.w12.\2"),
     (r"encoder\.layer\.(\d+)\.mlp\.weights_out\.(\w+)", r"blocks.\1.mlp.w3.\2"),
     (r"layernorm\.(\w+)", r"norm.\1"),
+)
+
+_MMSEG = (
+    # of mmseg's and mmpretrain's VisionTransformer
+    (r"patch_embed\.projection\.(\w+)", r"patch_embed.proj.\1"),
+    (r"layers\.(\d+)\.ln([12])\.(\w+)", r"blocks.\1.norm\2.\3"),
+    (r"layers\.(\d+)\.attn\.attn\.in_proj_(\w+)", r"blocks.\1.attn.qkv.\2"),
+    (r"layers\.(\d+)\.attn\.attn\.out_proj\.(\w+)", r"blocks.\1.attn.proj.\2"),
+    (r"layers\.(\d+)\.attn\.(qkv|proj)\.(\w+)", r"blocks.\1.attn.\2.\3"),
+    (r"layers\.(\d+)\.ffn\.layers\.0\.0\.(\w+)", r"blocks.\1.mlp.fc1.\2"),
+    (r"layers\.(\d+)\.ffn\.layers\.1\.(\w+)", r"blocks.\1.mlp.fc2.\2"),
+    (r"ln1\.(\w+)", r"norm.\1"),
 )
 
 
@@ -111,12 +123,7 @@ def from_transformers(tensors: Mapping[str, Tensor]) -> Tensors:
     renamed: Tensors = {}
     for name, tensor in tensors.items():
         bare = re.sub(r"^(dinov2|dinov2_with_registers|vit|deit)\.", "", name)
-        for pattern, replacement in _TRANSFORMERS:
-            if re.fullmatch(pattern, bare):
-                renamed[re.sub(pattern, replacement, bare)] = tensor
-                break
-        else:
-            renamed[bare] = tensor
+        renamed[_renamed(bare, _TRANSFORMERS)] = tensor
     blocks = {match[1] for name in renamed if (match := re.match(r"blocks\.(\d+)\.attn\.query\.", name))}
     for block in blocks:
         for kind in ("weight", "bias"):
@@ -125,6 +132,18 @@ def from_transformers(tensors: Mapping[str, Tensor]) -> Tensors:
             if len(given) == len(parts):
                 renamed[f"blocks.{block}.attn.qkv.{kind}"] = torch.cat(given)
     return renamed
+
+
+def from_mmseg(tensors: Mapping[str, Tensor]) -> Tensors:
+    """Rename the tensors of a VisionTransformer of the mmseg family."""
+    return {_renamed(name, _MMSEG): tensor for name, tensor in tensors.items()}
+
+
+def _renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    for pattern, replacement in rules:
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, replacement, name)
+    return name
 
 
 def without_distillation_token(tensors: Mapping[str, Tensor]) -> Tensors:
@@ -139,4 +158,5 @@ def without_distillation_token(tensors: Mapping[str, Tensor]) -> Tensors:
 _SCHEMES: dict[str, tuple[str, Callable[[Mapping[str, Tensor]], Tensors]]] = {
     "efficientnet_pytorch": (r"_blocks\.\d+\._", from_efficientnet_pytorch),
     "transformers": (r"(\w+\.)?embeddings\.patch_embeddings\.", from_transformers),
+    "mmseg": (r"layers\.\d+\.(ln1|attn\.attn)\.", from_mmseg),
 }

@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
+import timm
 import torch
 from torch import Tensor, nn
 
 from gkdbench.errors import DataError
-from gkdbench.models.checkpoints import encoder_tensors, read_tensors
+from gkdbench.models.checkpoints import encoder_tensors, parts, read_tensors
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights
 from gkdbench.models.weight_names import to_timm, without_distillation_token
 from gkdbench.spec.catalogue import ModelSource
+from gkdbench.spec.model import Weights
 
 HEADS = ("classifier.", "cls_classifier.", "distillation_classifier.", "pooler.")
 """What transformers' models have beside their encoder."""
@@ -46,10 +48,23 @@ def load_encoder(encoder: Encoder, source: ModelSource) -> LoadReport | None:
     unless every tensor of the model is found with its shape; the classifier may be left over, and an entry may name
     further exceptions.
     """
-    weights = source.entry.weights
-    if weights is None and source.explicit is None:
+    if source.entry.weights is None and source.explicit is None:
         return None
     path = find_weights(source)
+    count = parts(path)
+    reports = [_load_part(encoder, source.entry.weights, path, (number, count)) for number in range(count)]
+    return reports[0]
+
+
+def _load_part(encoder: Encoder, weights: Weights | None, path: Path, part: tuple[int, int]) -> LoadReport:
+    """Open a file, check that it covers the whole encoder, and copy one part of its tensors; see load_tensors."""
+    if weights is not None and weights.tensors is not None:
+        built = len(_wanted(encoder.model.state_dict()))
+        if built != weights.tensors:
+            raise DataError(
+                f"models.yaml: {encoder.entry.timm!r} should have {weights.tensors} tensors (weights.tensors), and "
+                f"timm {timm.__version__} builds {built}: another architecture than the weights are of"
+            )
     tensors, aside = encoder_tensors(path)
     classifier = encoder.model.pretrained_cfg.get("classifier") or ()
     unused = [f"{name}." for name in ((classifier,) if isinstance(classifier, str) else classifier)]
@@ -60,7 +75,7 @@ def load_encoder(encoder: Encoder, source: ModelSource) -> LoadReport | None:
     report = load_tensors(
         encoder.model, tensors, origin=str(path), names=names, aside=aside,
         may_be_unused=[*unused, "mask_token", *(weights.may_be_unused if weights else ())],
-        may_be_missing=[*(weights.may_be_missing if weights else ())]
+        may_be_missing=[*(weights.may_be_missing if weights else ())], part=part
     )  # fmt: skip
     if token is not None and encoder.mask_token is not None:
         check_shape(str(path), "mask_token", token.reshape(-1), encoder.mask_token)
@@ -78,11 +93,14 @@ def load_tensors(
     may_be_missing: list[str] | None = None,
     names: str = "timm",
     aside: Mapping[str, int] | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> LoadReport:
-    """Copy tensors of any float type into a module; every tensor of the module must be there with its shape."""
+    """Copy tensors of any float type into a module; every tensor of the module must be there with its shape.
+
+    part: (number, count) copies only every count-th tensor from the number-th on, after the same checks.
+    """
     own = model.state_dict()
-    # BatchNorm's batch counter is no weight: timm's own files may lack it.
-    wanted = {name for name in own if not name.endswith("num_batches_tracked")}
+    wanted = _wanted(own)
     missing = sorted(wanted - tensors.keys())
     unexpected = sorted(
         name
@@ -104,10 +122,14 @@ def load_tensors(
     for name in sorted(wanted & tensors.keys()):
         check_shape(origin, name, tensors[name], own[name])
     with torch.no_grad():
-        for name in own:
-            if name in tensors:
-                own[name].copy_(tensors[name])
+        for name in [name for name in own if name in tensors][part[0] :: part[1]]:
+            own[name].copy_(tensors[name])
     return report
+
+
+def _wanted(own: Mapping[str, Tensor]) -> set[str]:
+    # BatchNorm's batch counter is no weight: timm's own files may lack it.
+    return {name for name in own if not name.endswith("num_batches_tracked")}
 
 
 def check_shape(origin: str, name: str, found: Tensor, wanted: Tensor) -> None:
@@ -120,4 +142,6 @@ def check_shape(origin: str, name: str, found: Tensor, wanted: Tensor) -> None:
 
 def read_into(module: nn.Module, path: Path) -> None:
     """Load one of our own exported files into a module."""
-    load_tensors(module, read_tensors(path), origin=str(path))
+    count = parts(path)
+    for number in range(count):
+        load_tensors(module, read_tensors(path), origin=str(path), part=(number, count))

@@ -52,7 +52,7 @@ def _description(model: TrainedModel) -> dict[str, Any]:
         "method": spec.method.name,
         "benchmark": f"{spec.benchmark.name} v{spec.benchmark.version}",
         "classes": list(spec.benchmark.classes),
-        "encoder": {"timm": encoder.entry.timm, "arguments": encoder.entry.arguments, "patch": encoder.entry.patch},
+        "encoder": {"timm": encoder.entry.timm, "arguments": encoder.entry.arguments, "patch": encoder.patch},
         "decoder": spec.benchmark.decoder.model_dump(mode="json"),
         "input": {
             "size": list(model.size),
@@ -87,7 +87,7 @@ def _timm(model: TrainedModel, out: Path) -> list[Path]:
     tensors = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
     arguments = {**encoder.entry.arguments, "num_classes": 0}
     if encoder.is_transformer:
-        arguments |= {"img_size": list(encoder.size or ()), "patch_size": int(encoder.model.patch_embed.patch_size[0])}
+        arguments |= {"img_size": list(encoder.size or ()), "patch_size": encoder.patch}
     elif encoder.window is not None:
         arguments |= {"img_size": list(encoder.size or ()), "window_size": list(encoder.window)}
     note = {"timm": json.dumps({"model": encoder.entry.timm, "arguments": arguments})}

@@ -4,7 +4,7 @@ A stage's digest holds what its weights depend on and nothing else: not the meth
 stages, not targets, paths, workers or devices. So stages are shared between runs wherever they are the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 
 from gkdbench.data.stream import seed_of
 from gkdbench.engine.stage import Pair, Side, Stage
-from gkdbench.errors import GkdbenchError
+from gkdbench.errors import DataError, GkdbenchError, UsageError
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.models.weights import LoadReport, load_encoder
@@ -21,7 +21,7 @@ from gkdbench.run.identity import stage_identity
 from gkdbench.run.method_code import load_factory, stage_code
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import digest
-from gkdbench.spec.recipe import STAGE_NAMES, StageRecipe
+from gkdbench.spec.recipe import STAGE_NAMES, Sight, StageRecipe
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.versions import DECODER, ENGINE
 
@@ -52,8 +52,8 @@ class RunPlan:
         return [note for planned in self.stages for note in planned.stage.notes]
 
 
-def build_encoder(source: ModelSource, size: tuple[int, int], seed: int) -> tuple[Encoder, LoadReport | None]:
-    """Build an encoder at its native size, load its weights, then fit it to a size.
+def build_encoder(source: ModelSource, sight: Sight, seed: int) -> tuple[Encoder, LoadReport | None]:
+    """Build an encoder at its native size, load its weights, then fit it to how it shall see images.
 
     Random weights are drawn under a fork seeded by (seed, "encoder").
     """
@@ -61,34 +61,53 @@ def build_encoder(source: ModelSource, size: tuple[int, int], seed: int) -> tupl
         torch.manual_seed(seed_of(seed, "encoder"))
         encoder = Encoder(source.entry)
     report = load_encoder(encoder, source)
-    encoder.resize(size)
+    encoder.resize(sight.size, sight.patch)
     return encoder, report
 
 
-def grid_at(source: ModelSource, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the token grid of an encoder at an image size, padded to whole patches; nothing is allocated."""
+def grid_at(source: ModelSource, sight: Sight) -> tuple[int, int]:
+    """Return the token grid of an encoder on images padded to whole patches; nothing is allocated."""
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = Encoder(source.entry)
-        encoder.resize(encoder.whole(size))
+        encoder.resize(encoder.whole(sight.size, sight.patch), sight.patch)
     return encoder.grid
 
 
 def build_pair(spec: RunSpec) -> Pair:
     """Describe both models of a run at the sizes of its stages."""
-    sizes = {"proxy": spec.preset.proxy.size, "source": spec.preset.task.size}
-    student = _side(spec, spec.student, sizes)
-    teacher = _side(spec, spec.teacher, sizes)
+    sights = {"proxy": spec.preset.proxy.sight, "source": spec.preset.task.sight}
+    _check_sights(spec, sights.values())
+    student = _side(spec, spec.student, sights)
+    teacher = _side(spec, spec.teacher, sights)
     benchmark = spec.benchmark
     return Pair(student, teacher, benchmark.task, len(benchmark.classes), benchmark.ignore)
 
 
-def _side(spec: RunSpec, source: ModelSource, sizes: Mapping[str, tuple[int, int]]) -> Side:
+def _check_sights(spec: RunSpec, sights: Iterable[Sight]) -> None:
+    """Raise DataError, with both sides' grids, where one model of the pair cannot see the recipe's images."""
+    for sight in sights:
+        grids, fault = [], None
+        for role, source in (("teacher", spec.teacher), ("student", spec.student)):
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                encoder = Encoder(source.entry)
+                try:
+                    encoder.resize(sight.size, sight.patch)
+                    grids.append(f"{role} {source.name} a grid of {encoder.grid[0]}x{encoder.grid[1]}")
+                except UsageError as error:
+                    fault = fault or error
+                    grids.append(f"{role} {source.name} none")
+        if fault is not None:
+            height, width = sight.size
+            raise DataError(f"pair {spec.pair!r} on images of {height}x{width}: {', '.join(grids)}; {fault}")
+
+
+def _side(spec: RunSpec, source: ModelSource, sights: Mapping[str, Sight]) -> Side:
     grids = {}
     # nothing but shapes is asked for, so nothing is allocated
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = Encoder(source.entry)
-        for role, size in sizes.items():
-            encoder.resize(size)
+        for role, sight in sights.items():
+            encoder.resize(sight.size, sight.patch)
             grids[role] = encoder.grid
         segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
         segmentor.add_head(0)
@@ -248,5 +267,5 @@ def _stage_digest(
         content["ignore"] = spec.benchmark.ignore
         if stage.model == "teacher" and hierarchical:
             # its tokens are laid out on the student's grid, so its head depends on that
-            content["grid"] = grid_at(spec.student, recipe.size)
+            content["grid"] = grid_at(spec.student, recipe.sight)
     return digest(content)

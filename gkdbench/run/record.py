@@ -99,6 +99,8 @@ class RunSpecRecord(_Section):
     benchmark_version: int
     task: str
     decoder: dict[str, Any]
+    tta: list[str] = []
+    """Test-time augmentation asked for."""
     seed: int
     teacher_seed: int
     preset: str

@@ -30,7 +30,7 @@ from gkdbench.run.record import (
     StageRecord,
     Summary,
 )
-from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, fit, restore
+from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, fit_for_judging, restore
 from gkdbench.run.store import Artefact
 from gkdbench.spec.benchmark import Split
 from gkdbench.spec.method_names import find_method
@@ -168,10 +168,9 @@ def _train(
             shop.store.write_record(record)
     last = plan.stages[-1]
     model = last.stage.model
-    segmentor = build_segmentor(spec, model, spec.preset.stage(last.stage.name).size, spec.seed)
+    segmentor = build_segmentor(spec, model, spec.preset.stage(last.stage.name).sight, spec.seed)
     restore(segmentor, spec, model, artefacts[last.digest], artefacts[last.digest])
-    inference = spec.benchmark.inference
-    fit(segmentor, spec, model, segmentor.encoder.whole(inference.window or inference.size))
+    fit_for_judging(segmentor, spec, model, last.recipe.patch)
     if shop.fabric.device.type == "cpu":
         segmentor.use_plain_attention()
     return segmentor
@@ -240,6 +239,7 @@ def split_result(judged: Judged, spec: RunSpec) -> SplitResult:
             resize=list(inference.size),
             window=inference.window and list(inference.window),
             stride=inference.stride and list(inference.stride),
+            tta=inference.tta,
         ),
     )
 
@@ -292,6 +292,7 @@ def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
             benchmark_version=benchmark.version,
             task=benchmark.task,
             decoder=benchmark.decoder.model_dump(mode="json"),
+            tta=benchmark.inference.tta,
             seed=spec.seed,
             teacher_seed=spec.teacher_seed,
             preset=spec.preset_name,

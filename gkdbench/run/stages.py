@@ -26,6 +26,7 @@ from gkdbench.run import scales
 from gkdbench.run.files import need_space, write_atomically
 from gkdbench.run.plan import PlannedStage, build_encoder, grid_at
 from gkdbench.run.store import Artefact, Store
+from gkdbench.spec.recipe import Sight
 from gkdbench.spec.selection import RunSpec
 
 
@@ -61,34 +62,40 @@ class Workshop:
     trained: set[str] = field(default_factory=set)
 
 
-def build_segmentor(spec: RunSpec, model: str, size: tuple[int, int], seed: int) -> Segmentor:
+def build_segmentor(spec: RunSpec, model: str, sight: Sight, seed: int) -> Segmentor:
     """Build the teacher or student of a run with its initial encoder and no head."""
     source = spec.teacher if model == "teacher" else spec.student
-    encoder, _ = build_encoder(source, size, seed)
+    encoder, _ = build_encoder(source, sight, seed)
     segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
-    fit(segmentor, spec, model, size)
+    fit(segmentor, spec, model, sight)
     return segmentor
 
 
-def fit(segmentor: Segmentor, spec: RunSpec, model: str, size: tuple[int, int]) -> None:
-    """Fit a segmentor to an image size; a CNN teacher's tokens lie on the grid the student has at that size."""
-    segmentor.encoder.resize(size)
+def fit(segmentor: Segmentor, spec: RunSpec, model: str, sight: Sight) -> None:
+    """Fit a segmentor to how it shall see images; a CNN teacher's tokens lie on the grid that the student then has."""
+    segmentor.encoder.resize(sight.size, sight.patch)
     if model == "teacher" and not segmentor.encoder.is_transformer:
-        segmentor.fixed_grid = grid_at(spec.student, size)
+        segmentor.fixed_grid = grid_at(spec.student, sight)
+
+
+def fit_for_judging(segmentor: Segmentor, spec: RunSpec, model: str, patch: int | None) -> None:
+    """Fit a trained segmentor to the benchmark's window or whole image, padded to whole patches of a size."""
+    size = segmentor.encoder.whole(spec.benchmark.inference.seen, patch)
+    fit(segmentor, spec, model, Sight(size, patch))
 
 
 def restore(
     segmentor: Segmentor, spec: RunSpec, model: str, encoder: Artefact | None, head: Artefact | None
 ) -> None:
-    """Put finished stages' weights into a segmentor, at the image size they were trained at.
+    """Put finished stages' weights into a segmentor, which then sees images as they did.
 
     A head is built where `head` brings one; `fit` brings the whole to another size.
     """
     if encoder is not None:
-        fit(segmentor, spec, model, encoder.size)
+        fit(segmentor, spec, model, encoder.sight)
         read_into(segmentor.encoder, encoder.encoder)
     if head is not None and head.head is not None:
-        fit(segmentor, spec, model, head.size)
+        fit(segmentor, spec, model, head.sight)
         segmentor.add_head(0)
         assert segmentor.head is not None
         read_into(segmentor.head, head.head)
@@ -196,13 +203,11 @@ class StageRunner:
     def _student(self, planned: PlannedStage) -> Segmentor:
         """The model this stage trains, with what earlier stages left in it."""
         store, stage = self.shop.store, planned.stage
-        segmentor = build_segmentor(
-            self.spec, stage.model, planned.recipe.size, self.spec.seed
-        )
+        segmentor = build_segmentor(self.spec, stage.model, planned.recipe.sight, self.spec.seed)
         parent = store.artefact(planned.parent) if planned.parent else None
         head = store.artefact(planned.head_parent) if planned.head_parent else None
         restore(segmentor, self.spec, stage.model, parent, head if stage.uses_head() else None)
-        fit(segmentor, self.spec, stage.model, planned.recipe.size)
+        fit(segmentor, self.spec, stage.model, planned.recipe.sight)
         if stage.uses_head() and segmentor.head is None:
             segmentor.add_head(seed_of(self.spec.seed, "head"))
         return segmentor
@@ -210,12 +215,12 @@ class StageRunner:
     def _teacher(self, planned: PlannedStage, artefact: Artefact | None) -> FrozenTeacher | None:
         if planned.stage.teacher is None:
             return None
-        size = planned.recipe.size
-        segmentor = build_segmentor(self.spec, "teacher", size, self.spec.teacher_seed)
+        sight = planned.recipe.sight
+        segmentor = build_segmentor(self.spec, "teacher", sight, self.spec.teacher_seed)
         if planned.stage.teacher == "full":
             assert artefact is not None
             restore(segmentor, self.spec, "teacher", artefact, artefact)
-            fit(segmentor, self.spec, "teacher", size)
+            fit(segmentor, self.spec, "teacher", sight)
         return FrozenTeacher(segmentor)
 
     def _samples(self, planned: PlannedStage) -> dict[str, Samples]:
@@ -272,6 +277,7 @@ def _facts(planned: PlannedStage, outcome: Outcome) -> dict[str, Any]:
         "stage": planned.stage.name,
         "data": list(planned.stage.streams()),
         "size": list(planned.recipe.size),
+        "patch": planned.recipe.patch,
         "model": planned.stage.model,
         "notes": list(planned.stage.notes),
         "torch": torch.__version__,

@@ -21,6 +21,7 @@ from gkdbench.errors import DataError
 from gkdbench.run.files import clear_errors, make_folder, write_json
 from gkdbench.run.record import Record, read_record
 from gkdbench.spec.documents import read_json
+from gkdbench.spec.recipe import Sight
 
 STORE_SCHEMA = 1
 
@@ -38,10 +39,10 @@ class Artefact:
         return self.folder / "encoder.safetensors"
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the images it was trained on."""
+    def sight(self) -> Sight:
+        """How its encoder saw images in training."""
         height, width = self.facts["size"]
-        return int(height), int(width)
+        return Sight((int(height), int(width)), self.facts.get("patch"))
 
     @property
     def head(self) -> Path | None:

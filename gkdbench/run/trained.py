@@ -7,7 +7,7 @@ from gkdbench.errors import DataError
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.record import Record, read_record
-from gkdbench.run.stages import fit, restore
+from gkdbench.run.stages import fit_for_judging, restore
 from gkdbench.run.store import Store
 from gkdbench.spec.documents import nearest
 from gkdbench.spec.selection import RunSpec, resolve, selection_of
@@ -24,8 +24,7 @@ class TrainedModel:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the images the segmentor takes: the window, or the whole image."""
-        inference = self.spec.benchmark.inference
-        return inference.window or inference.size
+        return self.spec.benchmark.inference.seen
 
 
 def find_record(name: str, results: Path) -> Record:
@@ -70,6 +69,5 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None) ->
     source = spec.teacher if last.model == "teacher" else spec.student
     segmentor = Segmentor(Encoder(source.entry), today.decoder, len(today.classes))
     restore(segmentor, spec, last.model, artefact, artefact)
-    inference = spec.benchmark.inference
-    fit(segmentor, spec, last.model, segmentor.encoder.whole(inference.window or inference.size))
+    fit_for_judging(segmentor, spec, last.model, artefact.sight.patch)
     return TrainedModel(record, spec, segmentor.eval())

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gkdbench.spec.decoder import AnyDecoder
-from gkdbench.spec.documents import Strict
-from gkdbench.spec.recipe import Positive, Preset
+from gkdbench.spec.documents import Added, Strict
+from gkdbench.spec.recipe import Positive, Preset, Rate
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Colour = tuple[int, int, int]
@@ -63,9 +63,28 @@ class Inference(Strict):
     """Sliding window; None: the whole image at once."""
     stride: tuple[Positive, Positive] | None = None
     batch: Positive = 1
+    scales: Annotated[tuple[Rate, ...], Added()] = (1.0,)
+    """Sizes relative to `size` at which the image is seen; scores are averaged, as those of windows are. Where there is
+    no window, an image at another scale is seen in windows of `size`. More than one: another protocol than the
+    study's."""
+    flip: Annotated[bool, Added()] = False
+    """Whether the mirrored image is seen too; another protocol than the study's."""
+
+    @property
+    def tta(self) -> list[str]:
+        """What is seen besides the image itself; empty where nothing is."""
+        scales = [] if self.scales == (1.0,) else [f"scale {scale:g}" for scale in self.scales]
+        return [*scales, *(["flip"] if self.flip else [])]
+
+    @property
+    def seen(self) -> tuple[int, int]:
+        """Height and width of what the model sees at once: the window, or the whole image."""
+        return self.window or self.size
 
     @model_validator(mode="after")
     def _window(self) -> "Inference":
+        if not self.scales or len(set(self.scales)) < len(self.scales):
+            raise ValueError("scales needs at least one scale, each once")
         if (self.window is None) != (self.stride is None):
             raise ValueError("window and stride come together")
         if self.window and self.stride and any(

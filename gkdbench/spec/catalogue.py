@@ -133,6 +133,7 @@ def _of_timm(name: str) -> ModelEntry:
         weights=weights,
         licence="see the model's page",
         patch=int(side[1]) if side else None,
+        resampling="timm",
     )
 
 

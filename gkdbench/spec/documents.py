@@ -3,15 +3,24 @@
 import difflib
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from gkdbench.errors import DataError, UsageError
 
 M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Added:
+    """Marks a field that a published format got later: written only where it differs from its default.
+
+    So documents and digests from before the field stay what they were.
+    """
 
 
 class Strict(BaseModel):
@@ -19,6 +28,14 @@ class Strict(BaseModel):
 
     # inf and nan can neither be written as JSON nor digested
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_serializer(mode="wrap")
+    def _without_added_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = write(self)
+        for name, field in type(self).model_fields.items():
+            if any(isinstance(mark, Added) for mark in field.metadata) and getattr(self, name) == field.default:
+                content.pop(name, None)
+        return content
 
 
 class _UniqueKeys(yaml.SafeLoader):

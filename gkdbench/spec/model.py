@@ -1,6 +1,6 @@
 """Entries of models.yaml: which encoder, where its weights come from, and what they are."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ class Weights(Strict):
     """`distribution:path`: a file inside an installed Python package."""
     hub: str | None = None
     """Repository of the Hugging Face hub whose model.safetensors it is; downloaded only when asked."""
+    tensors: Annotated[int, Field(gt=0)] | None = None
+    """Tensors of the encoder that a load fills; an architecture of another number is not the one meant."""
     sha256: dict[str, str] = {}
     """Expected digest per file name, or its first digits where no more is published; another file is refused."""
     may_be_unused: list[str] = []

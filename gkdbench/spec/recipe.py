@@ -1,15 +1,24 @@
 """Recipes: how each stage is optimised. One section per stage name, never per method."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gkdbench.spec.documents import Strict
+from gkdbench.spec.documents import Added, Strict
 
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 STAGE_NAMES = ("proxy", "source", "task", "joint", "teacher")
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How an encoder sees images: their height and width, and the side of a patch (None: its entry's) in pixels."""
+
+    size: tuple[int, int]
+    patch: int | None = None
 
 
 class Augmentation(Strict):
@@ -52,14 +61,24 @@ class StageRecipe(Strict):
     warmup: Annotated[int, Field(ge=0)] = 0
     """Steps of linear warm-up, counted within `steps`."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    """AdamW decay of weights; biases and other 1-d tensors get none."""
+    """AdamW decay of what `decays` says."""
+    decays: Annotated[Literal["matrices", "study"], Added()] = "matrices"
+    """matrices: all but biases and other 1-d tensors (the study's distillation, and most recipes). study: its task
+    stage, where norms and the decoder's queries are not decayed and all else is, biases and the whole encoder too."""
     betas: tuple[float, float] = (0.9, 0.999)
     clip: Annotated[float, Field(gt=0)] | None = None
     """Largest gradient norm; None: no clipping."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     size: tuple[Positive, Positive]
     """Height and width of the training images in pixels."""
+    patch: Annotated[Positive | None, Added()] = None
+    """Side of a patch in this stage, for every transformer; None: what its entry in models.yaml says."""
     augmentation: Augmentation = Augmentation()
+
+    @property
+    def sight(self) -> Sight:
+        """How encoders see the images of this stage."""
+        return Sight(self.size, self.patch)
 
     @model_validator(mode="after")
     def _consistent(self) -> "StageRecipe":

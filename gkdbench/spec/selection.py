@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.benchmark import Benchmark, SettingSpec, Split
+from gkdbench.spec.benchmark import Benchmark, Inference, SettingSpec, Split
 from gkdbench.spec.catalogue import (
     BenchmarkSource,
     ModelSource,
@@ -43,6 +43,8 @@ class Selection:
     """Weight files by model, in place of those of the model's entry."""
     decoder: str | None = None
     """Another decoder than the benchmark's: at its sizes if of the same kind, else at its own defaults."""
+    tta: tuple[str, ...] = ()
+    """Test-time augmentation: scales such as `0.75`, and `flip`."""
     preset: str | None = None
     targets: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -82,7 +84,7 @@ def resolve(selection: Selection) -> list[RunSpec]:
     """Return the runs of a selection, shared teachers first, in a stable order."""
     runs: list[RunSpec] = []
     for name in selection.benchmarks:
-        source = _with_decoder(find_benchmark(name), selection.decoder)
+        source = _with_tta(_with_decoder(find_benchmark(name), selection.decoder), selection.tta)
         settings = selection.settings or (source.benchmark.default_setting,)
         for setting_name, seed in itertools.product(settings, selection.seeds):
             setting = find_setting(source.benchmark, setting_name)
@@ -104,6 +106,19 @@ def _with_decoder(source: BenchmarkSource, decoder: str | None) -> BenchmarkSour
     return BenchmarkSource(source.benchmark.model_copy(update={"decoder": other}), source.folder)
 
 
+def _with_tta(source: BenchmarkSource, texts: tuple[str, ...]) -> BenchmarkSource:
+    if not texts:
+        return source
+    benchmark = source.benchmark
+    scales = [text.removeprefix("scale ") for text in texts if text != "flip"]
+    content = benchmark.inference.model_dump(mode="json")
+    content["flip"] = "flip" in texts
+    if scales:
+        content["scales"] = scales
+    inference = parse(Inference, content, "--tta (scales, or flip)")
+    return BenchmarkSource(benchmark.model_copy(update={"inference": inference}), source.folder)
+
+
 def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selection:
     """Return the selection that repeats a recorded run."""
     options = [f"{name}={value}" for name, value in record.options.items()]
@@ -116,6 +131,7 @@ def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selec
         pair=record.pair,
         weights={name: Path(path) for name, path in record.weights.items()},
         decoder=str(record.decoder["name"]),
+        tta=tuple(record.tta),
         preset=record.preset,
         targets=tuple(record.targets),
         options=tuple(options),
@@ -178,6 +194,8 @@ def _run(
         marks.append("custom recipe")
     if set(targets) != set(benchmark.targets):
         marks.append("other targets")
+    if benchmark.inference.tta:
+        marks.append("tta")
     if pair not in setting.pairs:
         marks.append("other pair")
     return RunSpec(

@@ -209,3 +209,54 @@ def test_scores_are_float32_whatever_the_precision() -> None:
         rough = class_scores(model, images, how, "bf16-mixed")  # type: ignore[arg-type]
         assert exact.dtype == rough.dtype == torch.float32
         assert 0 < (exact - rough).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("window", [None, (16, 16)])
+def test_what_is_mirrored_is_mirrored_back(window: tuple[int, int] | None) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    stride = window and (8, 8)
+    plain = Inference(size=(16, 24), window=window, stride=stride)
+    flipped = plain.model_copy(update={"flip": True})
+    model: Any = Colours()
+    once, twice = (predict(model, [image], [(16, 24)], p, CPU, "32-true")[0] for p in (plain, flipped))
+    assert np.array_equal(once, twice)  # the scorer is symmetrical
+    lopsided: Any = Lopsided()
+    (found,) = predict(lopsided, [image], [(16, 24)], Inference(size=(16, 24), flip=True), CPU, "32-true")
+    # class 1 leads by 1 on the left of what it sees: both ways round it leads by 0.5 everywhere, less than class 0
+    assert (found == 0).all()
+
+
+def test_scores_of_scales_are_averaged_in_windows_of_the_base_size() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    model: Any = Colours()
+    protocol = Inference(size=(16, 24), scales=(0.5, 1.0, 2.0))
+    (found,) = predict(model, [image], [(16, 24)], protocol, CPU, "32-true")
+    assert {tuple(seen.shape[2:]) for seen in model.seen} == {(16, 24)}
+    # 0.5: one padded window; 1: the image; 2: rows at 0, 10, 16 and columns at 0, 16, 24
+    assert len(model.seen) == 1 + 1 + 9
+    unit = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+    total = unit.clone()
+    for factor in (0.5, 2.0):
+        size = (int(16 * factor), int(24 * factor))
+        scaled = F.interpolate(unit, size=size, mode="bilinear", antialias=True)
+        total += F.interpolate(scaled, size=(16, 24), mode="bilinear", align_corners=False)
+    assert (found == total.argmax(1)[0].numpy()).mean() > 0.99
+
+
+class Lopsided(Scorer):
+    """Scores class 0 with 0.75 everywhere, and class 1 with 1 on the left half of what it sees."""
+
+    num_classes = 2
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = torch.zeros(len(images), 2, *images.shape[2:])
+        scores[:, 0] = 0.75
+        scores[:, 1, :, : images.shape[3] // 2] = 1.0
+        return scores
+
+
+def test_augmentation_is_told() -> None:
+    assert Inference(size=(4, 4)).tta == []
+    assert Inference(size=(4, 4), scales=(0.75, 1.0), flip=True).tta == ["scale 0.75", "scale 1", "flip"]
+    with pytest.raises(ValueError, match="each once"):
+        Inference(size=(4, 4), scales=(1.0, 1.0))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
-from toy import module, recipe, samples, training
+from toy import MASK2FORMER, module, recipe, samples, training
 
 from gkdbench.api import Side, Stage
 from gkdbench.data.stream import Share, batches
@@ -17,6 +17,7 @@ from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import Moment, own_part
 from gkdbench.engine.process_group import leave_group
+from gkdbench_methods.finetune import Finetune
 from gkdbench_methods.gkd import Distillation
 from gkdbench_methods.vanilla_kd import VanillaKD
 
@@ -41,8 +42,14 @@ class Gathering(Stage):
         return {"similarity": F.mse_loss(student @ student.T, teacher @ teacher.T)}
 
 
+def decoder_of(kind: str):
+    return {"decoder": MASK2FORMER} if kind == "mask2former" else {}
+
+
 def make(kind: str):
     torch.manual_seed(2)
+    if kind == "mask2former":
+        return Finetune()
     if kind == "gather":
         return Gathering()
     if kind == "kd":
@@ -61,11 +68,12 @@ def make(kind: str):
 def _first_gradients(fabric, kind, size):
     """Gradients after the first optimiser step's accumulation."""
     chosen = recipe()
-    made = module(make(kind))
+    made = module(make(kind), **decoder_of(kind))
     wrapped, _ = fabric.setup(made, build_optimiser(made, chosen))
     share = Share(chosen.batch, size, fabric.global_rank, fabric.world_size)
     moment = Moment(3, made.stage.name, 0, chosen.steps, chosen.batch)
     for turn, piece in zip(range(share.turns), batches(samples(made.stage, chosen), share, 0, 1, 0), strict=True):
+        torch.manual_seed(turn * share.world + share.rank)  # as the loop does, for the points of Mask2Former
         with fabric.no_backward_sync(wrapped, enabled=turn < share.turns - 1):
             terms = wrapped(piece, moment)
             fabric.backward(torch.stack(list(terms.values())).sum() / share.turns)
@@ -81,7 +89,7 @@ def _rank(fabric, kind, folder):
 def _train(fabric, kind, folder):
     size = 4 if kind == "gather" and fabric.world_size == 1 else 2
     gradients = _first_gradients(fabric, kind, size)
-    job = training(module(make(kind)), folder, recipe(micro_batch=size))
+    job = training(module(make(kind), **decoder_of(kind)), folder, recipe(micro_batch=size))
     job.fabric = fabric
     outcome = train(job)
     if fabric.is_global_zero:
@@ -89,7 +97,7 @@ def _train(fabric, kind, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["kd", "gkd", "gather"])
+@pytest.mark.parametrize("kind", ["kd", "gkd", "gather", "mask2former"])
 def test_two_ranks_equal_one_process(tmp_path, kind):
     results = []
     for world in (1, 2):

@@ -16,12 +16,17 @@ from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.files import write_atomically
-from gkdbench.spec.decoder import GridDecoder
+from gkdbench.spec.decoder import GridDecoder, Mask2FormerDecoder
 from gkdbench.spec.model import ModelEntry
 from gkdbench.spec.recipe import Augmentation, StageRecipe
 
 SIZE = (16, 32)
 CLASSES = 3
+CONTEXT = GridDecoder(name="context", width=24)
+MASK2FORMER = Mask2FormerDecoder(
+    name="mask2former", width=32, queries=6, pixel_layers=1, query_layers=1, heads=4, pixel_feedforward=32,
+    query_feedforward=32, points=64
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,10 @@ def encoder(width: int, depth: int, heads: int, seed: int, **arguments) -> Encod
     return made
 
 
-def segmentor(width: int, depth: int, heads: int, seed: int, head: bool = True, **arguments) -> Segmentor:
-    made = Segmentor(encoder(width, depth, heads, seed, **arguments), GridDecoder(name="context", width=24), CLASSES)
+def segmentor(
+    width: int, depth: int, heads: int, seed: int, head: bool = True, decoder=CONTEXT, **arguments
+) -> Segmentor:
+    made = Segmentor(encoder(width, depth, heads, seed, **arguments), decoder, CLASSES)
     if head:
         made.add_head(seed)
     return made

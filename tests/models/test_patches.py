@@ -119,3 +119,19 @@ def test_plain_resampling_keeps_half_precision() -> None:
     assert plain_kernel(kernel, (16, 16), False).dtype == torch.float16
     table: Tensor = torch.rand(1, 5, 6, generator=torch.Generator().manual_seed(1)).half()
     assert plain_positions(table, (2, 2), (3, 4), 1).shape == (1, 13, 6)
+
+
+def test_a_stage_may_ask_for_other_patches_and_the_next_for_others_again() -> None:
+    made = encoder(patch=16, resampling="study")
+    kernel, table = made.model.patch_embed.proj.weight.detach().clone(), made.model.pos_embed.detach().clone()
+    made.resize((56, 56), 14)
+    assert (made.grid, made.patch, made.size) == ((4, 4), 14, (56, 56))
+    assert torch.equal(made.model.patch_embed.proj.weight, kernel)
+    assert torch.equal(made.model.pos_embed, plain_positions(table, (5, 5), (4, 4), 1))
+    made.resize((112, 112), 14)
+    made.resize((112, 112))
+    assert (made.grid, made.patch) == ((7, 7), 16)
+    assert torch.equal(made.model.patch_embed.proj.weight, plain_kernel(kernel, (16, 16), False))
+    assert made.whole((50, 50)) == (64, 64) and made.whole((50, 50), 14) == (56, 56)
+    with pytest.raises(UsageError, match=r"has patches of 14, the recipe says 8; say how"):
+        encoder().resize((56, 56), 8)

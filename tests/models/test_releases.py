@@ -83,6 +83,26 @@ def test_the_encoder_is_found_in_what_is_around_it(tmp_path: Path, wrapping: str
     assert report.aside == aside.get(wrapping, {})
 
 
+def test_names_of_mmseg_are_timms(tmp_path: Path) -> None:
+    """The names of its VisionTransformer, as its documentation and configurations use them."""
+    name = "vit_tiny_patch16_224"
+    wanted = official(name)
+    rules = (
+        ("patch_embed.proj.", "patch_embed.projection."), ("blocks.", "layers."), (".norm1.", ".ln1."),
+        (".norm2.", ".ln2."), ("attn.qkv.", "attn.attn.in_proj_"), ("attn.proj.", "attn.attn.out_proj."),
+        ("mlp.fc1.", "ffn.layers.0.0."), ("mlp.fc2.", "ffn.layers.1."),
+    )  # fmt: skip
+    written = {}
+    for key, tensor in wanted.items():
+        for ours, theirs in rules:
+            key = key.replace(ours, theirs)
+        written["backbone." + (f"ln1.{key[5:]}" if key.startswith("norm.") else key)] = tensor
+    assert "backbone.layers.0.attn.attn.in_proj_weight" in written and "backbone.ln1.bias" in written
+    torch.save({"state_dict": {**written, "decode_head.conv_seg.bias": torch.zeros(2)}}, tmp_path / "w.pth")
+    encoder, report = load(tmp_path / "w.pth", name)
+    assert equal(encoder, wanted) and report.percent == 100 and report.names.startswith("mmseg")
+
+
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:
     tensors = official(DINOV2)
     for dtype, tolerance in ((torch.float16, 1e-3), (torch.bfloat16, 8e-3)):

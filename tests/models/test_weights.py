@@ -8,11 +8,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gkdbench.errors import DataError
-from gkdbench.models.checkpoints import read_tensors
+from gkdbench.models.checkpoints import parts, read_tensors
+from gkdbench.models.decoders.build import build_decoder
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights, weights_digest
-from gkdbench.models.weights import load_encoder, load_tensors
+from gkdbench.models.weights import load_encoder, load_tensors, read_into
 from gkdbench.spec.catalogue import ModelSource, find_model, models
+from gkdbench.spec.decoder import GridDecoder
 from gkdbench.spec.digest import file_sha256
 from gkdbench.spec.model import ModelEntry
 
@@ -88,3 +90,34 @@ def test_coverage_must_be_full():
     load_tensors(linear, {**good, "head": torch.zeros(1)}, origin="f", may_be_unused=["head"])
     with pytest.raises(DataError, match=r"tensor 'bias' has shape \(4,\), the model needs \(3,\)"):
         load_tensors(linear, {**good, "bias": torch.zeros(4)}, origin="f")
+
+
+def test_a_large_file_is_copied_part_by_part(tmp_path, monkeypatch):
+    entry = ModelEntry(description="-", role="local", timm="test_vit", licence="-", weights=None)
+    torch.manual_seed(1)
+    written = Encoder(entry).model.state_dict()
+    for name in ("w.safetensors", "w.pth"):
+        path = tmp_path / name
+        (save_file if name.endswith("safetensors") else torch.save)(written, path)
+        monkeypatch.setattr("gkdbench.models.checkpoints.PART_BYTES", path.stat().st_size // 5)
+        assert parts(path) == 5
+        torch.manual_seed(2)
+        encoder = Encoder(entry)
+        report = load_encoder(encoder, ModelSource("mine", entry, tmp_path, explicit=path))
+        assert report.matched == len(written) and report.percent == 100
+        assert all(torch.equal(tensor, written[key]) for key, tensor in encoder.model.state_dict().items())
+
+
+def test_an_architecture_of_another_number_of_tensors_is_named(tmp_path):
+    source = source_of(tmp_path, tensors=7)
+    encoder = Encoder(source.entry)
+    save_file(encoder.model.state_dict(), tmp_path / "w.safetensors")
+    with pytest.raises(DataError, match=r"'test_vit' should have 7 tensors \(weights.tensors\), and timm .* builds 78"):
+        load_encoder(encoder, source)
+
+
+def test_a_head_of_other_classes_is_refused_with_both_shapes(tmp_path):
+    linear = GridDecoder(name="linear")
+    save_file(build_decoder(linear, [8], (2, 2), 19).state_dict(), tmp_path / "head.safetensors")
+    with pytest.raises(DataError, match=r"has shape \(19,.*\), the model needs \(5,.*\)"):
+        read_into(build_decoder(linear, [8], (2, 2), 5), tmp_path / "head.safetensors")

@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gkdbench.errors import DataError, GkdbenchError, Interrupted
+from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
 from gkdbench.metrics.confusion import score
+from gkdbench.run.digests import DataDigests, run_digest
 from gkdbench.run.record import read_record
 from gkdbench.run.runner import run
-from gkdbench.spec.selection import Selection, resolve
+from gkdbench.spec.selection import Selection, resolve, selection_of
 
 METHODS = ("finetune", "frozen", "vanilla_kd", "gkd")
 
@@ -252,3 +253,36 @@ def test_hidden_targets_stand_in_no_summary(do, tiny_benchmark):
     (whole,) = do("finetune", targets=("dusk", "dawn", "held-out"))
     assert whole.summary.ood == pytest.approx(np.mean([whole.targets[n].value for n in ("dusk", "dawn")]))
     assert whole.summary.ood_without["dawn"] == pytest.approx(whole.targets["dusk"].value)
+
+
+def test_stages_may_have_patches_of_their_own(do, shop, tiny_benchmark):
+    table = tiny_benchmark.yaml.parent / "models.yaml"
+    table.write_text(table.read_text().replace("patch: 8", "patch: 8\n    resampling: study"))
+    (plain,) = do("gkd")
+    (record,) = do("gkd", options=("recipe.proxy.patch=4", "recipe.source.patch=16"))
+    assert record.status == "done" and record.digest != plain.digest
+    proxy, source, task = (shop.store.artefact(stage.digest) for stage in record.stages)
+    assert [a.sight.patch for a in (proxy, source, task)] == [4, 16, None]
+    sides = [load_file(a.encoder)["model.patch_embed.proj.weight"].shape[-1] for a in (proxy, source, task)]
+    assert sides == [4, 16, 8]
+    grids = [load_file(a.encoder)["model.pos_embed"].shape[1] - 1 for a in (proxy, source, task)]
+    assert grids == [8 * 12, 2 * 3, 4 * 6]
+
+
+def test_augmentation_at_test_time_is_another_run_and_says_so(do, shop, tiny_benchmark):
+    (plain,) = do("frozen")
+    (record,) = do("frozen", tta=("0.5", "1", "flip"))
+    assert record.digest != plain.digest and [s.digest for s in record.stages] == [s.digest for s in plain.stages]
+    assert "tta" in record.marks and "tta" not in plain.marks
+    assert record.targets["dusk"].protocol.tta == ["scale 0.5", "scale 1", "flip"] == record.spec.tta
+    (spec,) = resolve(selection_of(record.spec, str(tiny_benchmark.yaml)))
+    assert run_digest(spec, DataDigests(spec, shop.place)) == record.digest
+    with pytest.raises(UsageError, match=r"--tta \(scales, or flip\): key 'scales.0': .* \(got 'sideways'\)"):
+        do("frozen", tta=("sideways",))
+
+
+def test_a_pair_without_a_common_grid_is_told_with_both_grids(do, tiny_benchmark):
+    table = tiny_benchmark.yaml.parent / "models.yaml"
+    table.write_text(table.read_text().replace("patch: 8", "patch: 7\n    resampling: study", 1))
+    with pytest.raises(DataError, match=r"images of 32x48: teacher tiny-wide none, student tiny-narrow a grid of 4x6"):
+        do("frozen")

@@ -1,12 +1,14 @@
 """Documents are read strictly, and a mistake is one line that names file, key and value."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from gkdbench.errors import DataError, UsageError
-from gkdbench.spec.documents import Strict, nearest, parse, read_json, read_yaml
+from gkdbench.spec.digest import digest
+from gkdbench.spec.documents import Added, Strict, nearest, parse, read_json, read_yaml
 
 
 class Inner(Strict):
@@ -124,3 +126,16 @@ def test_a_document_that_is_no_mapping(content: object) -> None:
 def test_nearest() -> None:
     assert nearest("finetunes", ["finetune", "frozen"]) == "; did you mean 'finetune'?"
     assert nearest("xyz", ["finetune", "frozen"]) == ""
+
+
+def test_a_field_that_came_later_is_written_only_where_it_says_something() -> None:
+    class Section(Strict):
+        old: int = 1
+        new: Annotated[int | None, Added()] = None
+
+    assert Section().model_dump() == {"old": 1}
+    assert digest(Section()) == digest({"old": 1})
+    assert Section(new=2).model_dump(mode="json") == {"old": 1, "new": 2}
+    assert Section.model_validate(Section(new=2).model_dump()) == Section(new=2)
+    with pytest.raises(ValidationError):
+        Section.model_validate({"newer": 2})

@@ -25,13 +25,13 @@ def step_times(spec: RunSpec, steps: int) -> dict[str, float]:
     times = {}
     for stage in make_stages(spec, build_pair(spec)):
         recipe = spec.preset.stage(stage.name)
-        student = build_segmentor(spec, stage.model, recipe.size, spec.seed)
+        student = build_segmentor(spec, stage.model, recipe.sight, spec.seed)
         if stage.uses_head():
             student.add_head(0)
         student.use_plain_attention()
         teacher = None
         if stage.teacher is not None:
-            segmentor = build_segmentor(spec, "teacher", recipe.size, 0)
+            segmentor = build_segmentor(spec, "teacher", recipe.sight, 0)
             segmentor.add_head(0)
             segmentor.use_plain_attention()
             teacher = FrozenTeacher(segmentor)

@@ -20,6 +20,8 @@ class SegmentationHead(nn.Module, ABC):
     """Common part of all decoders; the task loss of those that score every pixel."""
 
     pixel_dim: int
+    undecayed: tuple[str, ...] = ()
+    """Beginnings of the names of parameters, besides norms, that the study's task recipe does not decay."""
 
     @abstractmethod
     def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> Decoded:

@@ -105,6 +105,12 @@ class Mask2Former(SegmentationHead):
     logits; none of their papers has such a head.
     """
 
+    # The queries' contents and positions and the level embedding of the transformer decoder; the release's keys do not
+    # name that of the pixel decoder.
+    undecayed = tuple(
+        f"net.model.transformer_module.{name}" for name in ("queries_embedder", "queries_features", "level_embed")
+    )
+
     def __init__(self, widths: Sequence[int], num_classes: int, spec: Mask2FormerDecoder) -> None:
         super().__init__()
         self.pixel_dim = spec.width
