@@ -112,7 +112,7 @@ class Segmentor(nn.Module):
             return features.levels
         pyramid = []
         for block, factor in zip(self.head_blocks, PYRAMID, strict=True):
-            level = as_map(features.blocks[block], features.grid)
+            level = as_map(features.blocks[block], features.grid).contiguous()
             if factor != 1.0:
                 size = [max(round(side * factor), 1) for side in features.grid]
                 level = F.interpolate(level, size=size, mode="bilinear", align_corners=False)
