@@ -232,18 +232,9 @@ def _millions(by_decoder: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _datasets() -> Entries:
-    entries: Entries = {}
-    for name, benchmark in _each_benchmark():
-        if isinstance(benchmark, GkdbenchError):
-            continue
-        splits = {"source": benchmark.source.train, "val": benchmark.source.val, "proxy": benchmark.proxy}
-        for split_name, split in {**splits, **benchmark.targets, **benchmark.hidden_targets}.items():
-            details = split.model_dump(exclude_none=True)
-            entries[f"{name}/{split_name}"] = {
-                "reader": details.pop("reader"),
-                "details": ", ".join(f"{key} {value}" for key, value in details.items()),
-            }
-    return entries
+    from gkdbench.cli.dataset_listing import dataset_entries
+
+    return dataset_entries()
 
 
 def _tables() -> Entries:

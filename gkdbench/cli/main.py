@@ -8,6 +8,7 @@ from gkdbench import __version__
 from gkdbench.cli.check import check
 from gkdbench.cli.listing import listing
 from gkdbench.cli.new import new
+from gkdbench.cli.new_benchmark import new_benchmark
 from gkdbench.cli.report import report
 from gkdbench.cli.run import run
 from gkdbench.cli.use import export, predict
@@ -43,6 +44,7 @@ app.command("list")(listing)
 app.command("predict")(predict)
 app.command("export")(export)
 app.add_typer(check, name="check")
+new.command("benchmark")(new_benchmark)
 app.add_typer(new, name="new")
 
 

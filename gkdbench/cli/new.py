@@ -17,12 +17,12 @@ from gkdbench.errors import DataError, UsageError
 TAKEN = frozenset({"F", "Pair", "Stage", "Step", "Tensor", "dict", "float", "int", "list", "nn", "super"})
 """Names that the written file uses itself."""
 
-new = typer.Typer(help="Write a method of your own to start from.", no_args_is_help=True)
+new = typer.Typer(help="Write a method or a benchmark of your own to start from.", no_args_is_help=True)
 
 
 @new.callback()
 def _group() -> None:
-    """Write a method of your own to start from."""
+    """Write a method or a benchmark of your own to start from."""
 
 
 @new.command("method")
@@ -37,7 +37,7 @@ def new_method(
     _check_name(name)
     method, test = folder / f"{name}.py", folder / f"test_{name}.py"
     words = {"name": name, "title": name.replace("_", " ").capitalize(), "class_name": _class_name(name)}
-    _write({method: _filled("method.txt", words), test: _filled("test_method.txt", words)})
+    write_new({method: filled("method.txt", words), test: filled("test_method.txt", words)})
     warning = _clash(name)
     address = shlex.quote(f"{method if method.is_absolute() else f'./{method}'}:{name}")
     steps = {
@@ -76,12 +76,14 @@ def _class_name(name: str) -> str:
     return f"{camel}Stage"
 
 
-def _filled(template: str, words: dict[str, str]) -> str:
+def filled(template: str, words: dict[str, str]) -> str:
+    """Return a template with its words filled in."""
     text = (files("gkdbench.cli") / "templates" / template).read_text(encoding="utf-8")
     return Template(text).substitute(words)
 
 
-def _write(contents: dict[Path, str]) -> None:
+def write_new(contents: dict[Path, str]) -> None:
+    """Write files that are not there yet; UsageError where one is."""
     for path in contents:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path}: exists already; choose another name or --dir, or remove it")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +52,9 @@ def run(
         Path | None, typer.Option(envvar="GKDBENCH_DATA", help="Folder of downloaded data.")
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Ignore finished runs and stages.")] = False,
+    skip_check: Annotated[
+        bool, typer.Option("--skip-check", help="Train without a look at the data first; marked in the record.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     devices: Annotated[int, typer.Option(help="Number of devices.", min=1)] = 1,
     threads: Annotated[int, typer.Option(help="CPU threads per process; 0: choose.", min=0)] = 0,
@@ -68,7 +72,7 @@ def run(
     if repeat:
         if method or setting or pair or weights or decoder or preset or targets or tta or option or seeds:
             raise UsageError("--from repeats a run as recorded; leave out --method, --seeds, -o and the like")
-        selection = _repeated(repeat, results, benchmark)
+        selection = _repeated(repeat, results, benchmark, skip_check)
     elif _names(method):
         selection = Selection(
             methods=_names(method),
@@ -84,6 +88,7 @@ def run(
             options=tuple(option or ()),
             teacher_seed=teacher_seed,
             with_teacher=not no_teacher,
+            skip_check=skip_check,
         )
     else:
         raise UsageError("say what to run: --method NAME (gkdbench list methods), or --from RECORD")
@@ -98,7 +103,7 @@ def run(
     store, place = Store(results), DataPlace(data_root)
     store.prepare()
     hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}
-    finished, failures = _run_all(specs, store, place, fresh, hardware, selection.methods)
+    finished, failures = _run_all(specs, store, place, fresh, hardware, selection)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # set for each process of a multi-device run
         _conclude(finished, results, not no_report, as_json)
     if failures:
@@ -137,15 +142,17 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(seeds))
 
 
-def _repeated(name: str, results: Path, benchmark: str) -> "Selection":
+def _repeated(name: str, results: Path, benchmark: str, skip_check: bool) -> "Selection":
     """Return the selection of a record; a user's benchmark is found again by the path of its YAML."""
     from gkdbench.run.record import read_record
     from gkdbench.spec.method_names import find_method
-    from gkdbench.spec.selection import selection_of
+    from gkdbench.spec.selection import UNCHECKED, selection_of
 
     path = Path(name) if name.endswith(".json") else results / "runs" / name / "record.json"
-    recorded = read_record(path).spec
+    record = read_record(path)
+    recorded = record.spec
     selection = selection_of(recorded, benchmark if benchmark.endswith((".yaml", ".yml")) else None)
+    selection = replace(selection, skip_check=skip_check or UNCHECKED in record.marks)
     if find_method(selection.methods[0]).code_digest != recorded.code:
         say(f"gkdbench: warning: the code of {recorded.method} is not that of the record; this is another run")
     return selection
@@ -153,7 +160,7 @@ def _repeated(name: str, results: Path, benchmark: str) -> "Selection":
 
 def _run_all(
     specs: "list[RunSpec]", store: "Store", place: "DataPlace", fresh: bool, hardware: dict[str, Any],
-    named: "Collection[str]"
+    selection: "Selection"
 ) -> "tuple[list[Finished], list[GkdbenchError]]":
     """Answer finished runs at once; import torch only if something is left to do."""
     from gkdbench.run.digests import DataDigests, run_digest, run_id
@@ -176,9 +183,17 @@ def _run_all(
     from gkdbench.cli.workshop import open_workshop
 
     with open_workshop(store, place, hardware, fresh=fresh) as shop:
+        from gkdbench.run.data_check import benchmark_of, data_faults
         from gkdbench.run.runner import run as execute
 
-        for spec in _broken_first(work, place, named):
+        faults = data_faults(work, place, shop.display, selection.benchmarks, shop.stop.check)
+        if len(faults) == 1 and not finished and all(benchmark_of(spec) in faults for spec in work):
+            raise next(iter(faults.values()))
+        for fault in faults.values():  # the runs of other benchmarks go on
+            shop.display.say(f"gkdbench: {fault}")
+            failures.append(fault)
+        work = [spec for spec in work if benchmark_of(spec) not in faults]
+        for spec in _broken_first(work, place, selection.methods):
             try:
                 result = execute(spec, shop)
             except Interrupted:

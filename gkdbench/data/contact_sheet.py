@@ -24,8 +24,10 @@ _INK = (20, 20, 20)
 Row = tuple[str, Sequence[NDArray[np.uint8]], Sequence[NDArray[np.uint8]] | None]
 
 
-def contact_sheet(rows: Sequence[Row], palette: NDArray[np.uint8], path: Path) -> None:
-    """Write a PNG with one row (name, images, labels or None) after the other.
+def contact_sheet(
+    rows: Sequence[Row], palette: NDArray[np.uint8], path: Path, classes: Sequence[str] = ()
+) -> None:
+    """Write a PNG with one row (name, images, labels or None) after the other, and a legend of the classes given.
 
     Labels index `palette` [classes, 3]; values beyond it (the ignore label) leave the image as it
     is.
@@ -37,7 +39,8 @@ def contact_sheet(rows: Sequence[Row], palette: NDArray[np.uint8], path: Path) -
     strips = [(name, _row_strips(images, labels, palette)) for name, images, labels in rows]
     width = name_px + max(strip.width for _, pieces in strips for strip in pieces) + _MARGIN_PX
     heights = [sum(strip.height + _GAP_PX for strip in pieces) + _GAP_PX for _, pieces in strips]
-    sheet = Image.new("RGB", (width, sum(heights) + _GAP_PX), _BACKGROUND)
+    legend = _legend(classes, palette, width, font) if classes else None
+    sheet = Image.new("RGB", (width, sum(heights) + _GAP_PX + (legend.height if legend else 0)), _BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     top = _GAP_PX
     for (name, pieces), height in zip(strips, heights, strict=True):
@@ -47,10 +50,33 @@ def contact_sheet(rows: Sequence[Row], palette: NDArray[np.uint8], path: Path) -
             sheet.paste(strip, (name_px, y))
             y += strip.height + _GAP_PX
         top += height
+    if legend is not None:
+        sheet.paste(legend, (0, top))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     sheet.save(partial, format="PNG")
     partial.replace(path)
+
+
+def _legend(
+    classes: Sequence[str], palette: NDArray[np.uint8], width: int, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> Image.Image:
+    """Return a strip with a patch of each class's colour and its name, in as many lines as the width asks for."""
+    line = _FONT_PX + _MARGIN_PX
+    places: list[tuple[int, int]] = []
+    x, y = _MARGIN_PX, 0
+    for name in classes:
+        wide = _FONT_PX + _GAP_PX + math.ceil(font.getlength(name)) + 2 * _MARGIN_PX
+        if x + wide > width and x > _MARGIN_PX:
+            x, y = _MARGIN_PX, y + line
+        places.append((x, y))
+        x += wide
+    strip = Image.new("RGB", (width, y + line), _BACKGROUND)
+    pen = ImageDraw.Draw(strip)
+    for name, colour, (x, y) in zip(classes, palette.tolist(), places, strict=True):
+        pen.rectangle((x, y, x + _FONT_PX, y + _FONT_PX), fill=tuple(colour), outline=_INK)
+        pen.text((x + _FONT_PX + _GAP_PX, y), name, fill=_INK, font=font)
+    return strip
 
 
 def _row_strips(

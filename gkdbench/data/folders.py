@@ -59,7 +59,8 @@ class FolderDataset:
             if missing:
                 raise DataError(
                     f"{missing[0]}: no label file for image {names[label_files.index(missing[0])]!r}"
-                    f" ({len(missing)} of {len(names)} images of {split.labels!r} have none)"
+                    f" ({len(missing)} of {len(names)} images of {split.labels!r} have none); add what is missing, or"
+                    " name the others in a list"
                 )
         cut = slice(limit)
         lookup = _lookup(label_map, num_classes, ignore)
@@ -99,14 +100,15 @@ class FolderDataset:
         picture = _read(path)
         if picture.mode not in ID_MODES:
             raise DataError(
-                f"{path}: label files hold one id per pixel, this one has mode {picture.mode!r}"
+                f"{path}: label files hold one id per pixel, this one has mode {picture.mode!r}: colours in place "
+                "of ids? Write the class ids as a greyscale PNG"
             )
         ids = np.asarray(picture).astype(np.int64)
         width, height = _size(self.images[index])
         if ids.shape != (height, width):
             raise DataError(
                 f"{path}: label of {ids.shape[1]}x{ids.shape[0]} pixels for an image of "
-                f"{width}x{height} ({self.images[index]})"
+                f"{width}x{height} ({self.images[index]}); get both from one release"
             )
         mapped = self.lookup[ids] if ids.size and ids.min() >= 0 and ids.max() < 65536 else None
         if mapped is None or (mapped < 0).any():
@@ -146,11 +148,11 @@ def _images(
         if path.suffix.lower() in SUFFIXES:
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in present:
-                raise DataError(f"{path}: a second image named {name!r} beside {present[name].name}")
+                raise DataError(f"{path}: a second image named {name!r} beside {present[name].name}; keep one of them")
             present[name] = path
     if split.list is None:
         if not present:
-            raise DataError(f"{folder}: no PNG or JPEG images")
+            raise DataError(f"{folder}: no PNG or JPEG images; is the data unpacked there?")
         return list(present), list(present.values())
     list_file = next((d / split.list for d in (root, beside) if (d / split.list).is_file()), None)
     if list_file is None:
@@ -187,7 +189,7 @@ def _clear_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from error
+        raise DataError(f"{path}: cannot be read as an image ({error}); get the file again") from error
 
 
 def _read(path: Path) -> Pillow.Image:

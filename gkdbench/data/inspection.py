@@ -1,11 +1,17 @@
-"""Looking at a split before training on it: sizes, label coverage, class frequencies."""
+"""Looking at the images of a split before training on them: sizes, label coverage, class frequencies, bad files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gkdbench.data.dataset import Dataset
+from gkdbench.data.dataset import Dataset, Image
+from gkdbench.data.task_crops import PairedDataset
+from gkdbench.errors import DataError
+
+EXAMPLES = 5
 
 
 def spread(length: int, count: int) -> list[int]:
@@ -15,34 +21,95 @@ def spread(length: int, count: int) -> list[int]:
     return [int(i) for i in np.linspace(0, length - 1, count).round()]
 
 
-def inspect_split(
-    dataset: Dataset, classes: Sequence[str], ignore: int, sample: int | None, *, labelled: bool = True
-) -> dict[str, Any]:
-    """Read a sample of a split (None: all) and describe it; a bad file raises DataError.
+@dataclass(frozen=True)
+class Reading:
+    """What an image and its label were found to be."""
 
-    `frequencies` are shares of the labelled pixels read.
-    """
-    chosen = spread(len(dataset), sample or len(dataset))
-    counts = np.zeros(256, np.int64)
-    sizes: dict[str, int] = {}
-    with_labels = False
-    for index in chosen:
-        image = dataset.image(index)
-        size = f"{image.shape[1]}x{image.shape[0]}"
-        sizes[size] = sizes.get(size, 0) + 1
-        labels = dataset.labels(index) if labelled else None
-        if labels is not None:
-            with_labels = True
-            counts += np.bincount(labels.ravel(), minlength=256)
-    known = counts[: len(classes)].sum()
-    return {
-        "images": len(dataset),
-        "read": len(chosen),
-        "size": max(sizes, key=lambda s: sizes[s]) + ("" if len(sizes) == 1 else " and others"),
-        "labelled": float(known / counts.sum()) if with_labels else None,
-        "ignored_pixels": int(counts[ignore]),
-        "classes_seen": int((counts[: len(classes)] > 0).sum()),
-        "frequencies": {
-            name: float(counts[i] / known) if known else 0.0 for i, name in enumerate(classes)
-        },
-    }
+    index: int
+    size: tuple[int, int] | None
+    """Height and width; None where something cannot be read."""
+    pixels: dict[int, int] | None
+    """Pixels by class index or ignore value; None where there is no label."""
+    problem: str | None = None
+
+
+def read(dataset: Dataset, index: int, *, labelled: bool) -> tuple[Image, Image | None]:
+    """Return an image [H, W, 3] and its class indices [H, W], each file decoded once; DataError where one is bad."""
+    if not labelled:
+        return dataset.image(index), None
+    if isinstance(dataset, PairedDataset):
+        image, raw = dataset.pair(index)
+        return image, None if raw is None else dataset.mapped(raw, index)
+    return dataset.image(index), dataset.labels(index)
+
+
+def reading(dataset: Dataset, index: int, *, labelled: bool) -> Reading:
+    """Read an image and its label, and keep what a check asks about them."""
+    try:
+        image, labels = read(dataset, index, labelled=labelled)
+    except DataError as error:
+        return Reading(index, None, None, str(error))
+    size = (image.shape[0], image.shape[1])
+    if labels is None:
+        return Reading(index, size, None)
+    counts = np.bincount(labels.ravel(), minlength=256)
+    return Reading(index, size, {int(value): int(counts[value]) for value in np.flatnonzero(counts)})
+
+
+class Tally:
+    """What the images of a split add up to."""
+
+    def __init__(self, dataset: Dataset, classes: Sequence[str], ignore: int) -> None:
+        self.dataset, self.classes, self.ignore = dataset, classes, ignore
+        self.read, self.labelled = 0, 0
+        self.sizes: dict[tuple[int, int], int] = {}
+        self.pixels: NDArray[np.int64] = np.zeros(256, np.int64)
+        self.problems: list[str] = []
+        self.empty = 0
+        """Labels without a single labelled pixel."""
+        self.empty_names: list[str] = []
+
+    def add(self, found: Reading) -> None:
+        """Count one image."""
+        self.read += 1
+        if found.problem is not None:
+            self.problems.append(found.problem)
+        if found.size is not None:
+            self.sizes[found.size] = self.sizes.get(found.size, 0) + 1
+        if found.pixels is None:
+            return
+        self.labelled += 1
+        for value, count in found.pixels.items():
+            self.pixels[value] += count
+        if not any(value < len(self.classes) for value in found.pixels):
+            self.empty += 1
+            if len(self.empty_names) < EXAMPLES:
+                self.empty_names.append(self.dataset.name(found.index))
+
+    @property
+    def all_empty(self) -> bool:
+        """Whether labels were read and none has a labelled pixel."""
+        return 0 < self.labelled == self.empty
+
+    def facts(self) -> dict[str, Any]:
+        """Return what was read, as JSON; `frequencies` are shares of the labelled pixels read."""
+        known = self.pixels[: len(self.classes)]
+        total = int(known.sum())
+        return {
+            "images": len(self.dataset),
+            "read": self.read,
+            "size": self._size(),
+            "labelled": total / int(self.pixels.sum()) if self.labelled else None,
+            "ignored_pixels": int(self.pixels[self.ignore]),
+            "classes_seen": int((known > 0).sum()),
+            "frequencies": {
+                name: float(known[i] / total) if total else 0.0 for i, name in enumerate(self.classes)
+            },
+            "without_labelled_pixel": self.empty,
+        }
+
+    def _size(self) -> str:
+        if not self.sizes:
+            return ""
+        height, width = max(self.sizes, key=lambda size: self.sizes[size])
+        return f"{width}x{height}" + ("" if len(self.sizes) == 1 else " and others")

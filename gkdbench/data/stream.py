@@ -9,17 +9,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image as Pillow
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from gkdbench.data.dataset import Dataset
+from gkdbench.data.distillation_views import distillation_view
+from gkdbench.data.plain_augmentation import geometry, photometry, resized
+from gkdbench.data.sampling import epoch_places
+from gkdbench.data.task_crops import TaskCropper
 from gkdbench.errors import DataError
-from gkdbench.spec.recipe import Augmentation
+from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DistillationViews, TaskCrops
 
 
 @dataclass
@@ -60,8 +64,8 @@ def seed_of(*parts: int | str) -> int:
 class Sample:
     """One augmented sample, of the stage's size."""
 
-    image: NDArray[np.uint8]  # [H, W, 3]
-    clean: NDArray[np.uint8]  # the very same array where nothing photometric happened
+    image: NDArray[np.uint8] | NDArray[np.float32]  # uint8 [H, W, 3], or float32 [3, H, W] nominally in [0, 1]
+    clean: NDArray[np.uint8] | NDArray[np.float32]  # the very same array where nothing photometric happened
     labels: NDArray[np.uint8] | None  # [H, W]
     variant: int | None
 
@@ -75,14 +79,18 @@ class Samples(TorchDataset[Sample]):
         *,
         batch: int,
         size: tuple[int, int],
-        augmentation: Augmentation,
+        augmentation: AnyAugmentation,
         ignore: int,
         seed: int,
         labelled: bool,
+        repeats: int = 1,
     ) -> None:
+        if labelled and isinstance(augmentation, DistillationViews):
+            raise ValueError("distillation views have no labels")
         self.dataset, self.batch, self.size = dataset, batch, size
         self.augmentation, self.ignore, self.seed = augmentation, ignore, seed
-        self.labelled = labelled
+        self.labelled, self.repeats = labelled, repeats
+        self.places = epoch_places(len(dataset), batch, repeats)
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
@@ -94,26 +102,39 @@ class Samples(TorchDataset[Sample]):
 
     def __getitem__(self, ticket: Ticket) -> Sample:
         """Return the sample of a ticket."""
-        epoch, place = divmod(ticket.step * self.batch + ticket.position, len(self.dataset))
-        index = int(self._order(epoch)[place])
+        epoch, place = divmod(ticket.step * self.batch + ticket.position, self.places)
+        index = int(self._order(epoch)[place // self.repeats])
         rng = np.random.default_rng([self.seed, epoch, place, 1])
+        augmentation = self.augmentation
+        if isinstance(augmentation, Augmentation):
+            return self._plain(index, augmentation, rng)
+        if isinstance(augmentation, TaskCrops):
+            cropper = TaskCropper(self.dataset, augmentation, self.size, self.ignore, self.labelled)
+            return Sample(*cropper.crop(index, rng), None)
+        view = distillation_view(self.dataset.image(index), augmentation, self.size, int(rng.integers(2**63)))
+        # RandAugment mixes geometry and colour, so there is no view of the same geometry without the colour
+        return Sample(view, view, None, None)
+
+    def _plain(self, index: int, augmentation: Augmentation, rng: np.random.Generator) -> Sample:
         image = self.dataset.image(index)
         labels = self.dataset.labels(index) if self.labelled else None
         draws = rng.random(4)  # always as many, so that one option does not shift another's luck
-        image, labels = _geometry(image, labels, self.size, self.augmentation, self.ignore, draws)
-        variant = None if self.variants is None else 2 * index + int(draws[3] < self.augmentation.flip)
-        return Sample(_photometry(image, self.augmentation, rng), image, labels, variant)
+        image, labels = geometry(image, labels, self.size, augmentation, self.ignore, draws)
+        variant = None if self.variants is None else 2 * index + int(draws[3] < augmentation.flip)
+        return Sample(photometry(image, augmentation, rng), image, labels, variant)
 
     @property
     def variants(self) -> int | None:
         """Number of different images the stream can hold: two per image where only flips happen, else None."""
         augmentation = self.augmentation
+        if not isinstance(augmentation, Augmentation):
+            return None
         endless = augmentation.scale or augmentation.brightness or augmentation.contrast
         return None if endless else 2 * len(self.dataset)
 
     def variant_image(self, variant: int) -> NDArray[np.uint8]:
         """Return one of the `variants` images, [H, W, 3]: image variant // 2, flipped where odd."""
-        image, _ = _resized(self.dataset.image(variant // 2), None, *self.size)
+        image, _ = resized(self.dataset.image(variant // 2), None, *self.size)
         return image[:, ::-1] if variant % 2 else image
 
     def __getstate__(self) -> dict[str, object]:
@@ -124,81 +145,6 @@ class Samples(TorchDataset[Sample]):
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         self._order = lru_cache(maxsize=2)(self._permutation)
-
-
-def _geometry(
-    image: NDArray[np.uint8],
-    labels: NDArray[np.uint8] | None,
-    size: tuple[int, int],
-    augmentation: Augmentation,
-    ignore: int,
-    draws: NDArray[np.float64],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Resize, crop and flip image and labels alike; `draws` are four uniform numbers."""
-    height, width = size
-    if augmentation.scale is not None:
-        low, high = augmentation.scale
-        factor = low * (high / low) ** draws[0]
-        image, labels = _resized(image, labels, round(height * factor), round(width * factor))
-        image, labels = _cropped(image, labels, size, ignore, draws[1], draws[2])
-    else:
-        image, labels = _resized(image, labels, height, width)
-    if draws[3] < augmentation.flip:
-        image = image[:, ::-1]
-        labels = None if labels is None else labels[:, ::-1]
-    return image, labels
-
-
-def _resized(
-    image: NDArray[np.uint8], labels: NDArray[np.uint8] | None, height: int, width: int
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    if image.shape[:2] != (height, width):
-        picture = Pillow.fromarray(image)
-        image = np.asarray(picture.resize((width, height), Pillow.Resampling.BILINEAR))
-    if labels is not None and labels.shape != (height, width):
-        picture = Pillow.fromarray(labels)
-        labels = np.asarray(picture.resize((width, height), Pillow.Resampling.NEAREST))
-    return image, labels
-
-
-def _cropped(
-    image: NDArray[np.uint8],
-    labels: NDArray[np.uint8] | None,
-    size: tuple[int, int],
-    ignore: int,
-    down: float,
-    across: float,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Cut a window of `size`; a smaller image is first padded with its mean colour (labels: ignore)."""
-    height, width = size
-    missing = [(0, max(0, height - image.shape[0])), (0, max(0, width - image.shape[1]))]
-    if any(after for _, after in missing):
-        padded = np.empty(
-            (image.shape[0] + missing[0][1], image.shape[1] + missing[1][1], 3), np.uint8
-        )
-        padded[:] = image.reshape(-1, 3).mean(axis=0).round()
-        padded[: image.shape[0], : image.shape[1]] = image
-        image = padded
-        if labels is not None:
-            labels = np.pad(labels, missing, constant_values=ignore)
-    top = int(down * (image.shape[0] - height + 1))
-    left = int(across * (image.shape[1] - width + 1))
-    window = (slice(top, top + height), slice(left, left + width))
-    return image[window], None if labels is None else labels[window]
-
-
-def _photometry(
-    image: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Change brightness and contrast; returns the very same array where there is nothing to do."""
-    if not augmentation.brightness and not augmentation.contrast:
-        return image
-    draws = rng.uniform(-1, 1, 2)
-    values = image.astype(np.float32) * (1 + augmentation.brightness * draws[0])
-    mean = values.mean()
-    values = (values - mean) * (1 + augmentation.contrast * draws[1]) + mean
-    bounded: NDArray[np.uint8] = values.round().clip(0, 255).astype(np.uint8)
-    return bounded
 
 
 @dataclass
@@ -224,7 +170,9 @@ def _collate(samples: list[Sample]) -> _Stacked:
 
 
 def unit_images(images: Tensor) -> Tensor:
-    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [0, 1]."""
+    """uint8 [B, H, W, 3] -> float32 [B, 3, H, W] in [0, 1]; float32 [B, 3, H, W] stays what it is."""
+    if images.is_floating_point():
+        return images
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
@@ -253,6 +201,10 @@ class Share:
         return range(number * self.size, (number + 1) * self.size)
 
 
+def _alone(worker: int) -> None:
+    cv2.setNumThreads(0)  # there is a process per core, and OpenCV's threads do not survive the fork
+
+
 def _one_line_errors(loader: Iterable[_Stacked]) -> Iterator[_Stacked]:
     """Yield from a loader; a worker's DataError comes back as the line it was, not as a traceback in a string."""
     try:
@@ -274,6 +226,7 @@ def batches(samples: Samples, share: Share, start: int, steps: int, workers: int
         batch_sampler=tickets,
         num_workers=workers,
         collate_fn=_collate,
+        worker_init_fn=_alone,
     )
     for group, stacked in zip(tickets, _one_line_errors(loader), strict=True):
         images = unit_images(stacked.images)

@@ -12,9 +12,9 @@ from gkdbench.data.dataset import Dataset
 from gkdbench.engine.inference import predict
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import DataError
-from gkdbench.metrics.confusion import Counts, count
+from gkdbench.metrics.confusion import Counts, tally
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.spec.benchmark import Inference
+from gkdbench.spec.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,19 @@ class Judged:
 
     names: tuple[str, ...]
     per_image: NDArray[np.int64]  # [images, K, K]
+    void_per_image: NDArray[np.int64]  # [images, K], predictions where the truth is ignored
     images_per_s: float
 
     @property
     def total(self) -> Counts:
         """Counts over all images, [K, K]."""
         counts: Counts = self.per_image.sum(axis=0, dtype=np.int64)
+        return counts
+
+    @property
+    def void(self) -> Counts:
+        """Predictions where the truth is ignored, over all images, [K]."""
+        counts: Counts = self.void_per_image.sum(axis=0, dtype=np.int64)
         return counts
 
 
@@ -46,7 +53,7 @@ def judge(
     """Predict every image of a labelled split at its own resolution and count."""
     segmentor.to(device).eval()
     classes = segmentor.num_classes
-    per_image, names = [], []
+    tallies, names = [], []
     began = time.monotonic()
     for first in range(0, len(dataset), protocol.batch):
         stop.check()
@@ -56,11 +63,12 @@ def judge(
         images = [dataset.image(index) for index in indices]
         maps = predict(segmentor, images, sizes, protocol, device, precision)
         for index, truth, found in zip(indices, truths, maps, strict=True):
-            per_image.append(count(truth, found, classes, ignore))
+            tallies.append(tally(truth, found, classes, ignore))
             names.append(dataset.name(index))
         meter(indices.stop, len(dataset))
     spent = time.monotonic() - began
-    return Judged(tuple(names), np.stack(per_image), len(names) / spent)
+    per_image, void = np.stack([one.counts for one in tallies]), np.stack([one.void for one in tallies])
+    return Judged(tuple(names), per_image, void, len(names) / spent)
 
 
 def _truth(dataset: Dataset, index: int) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """From an image of any size to a label map of the same size: whole image or sliding window."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from gkdbench.engine.passes import in_precision
 from gkdbench.models.grids import padded
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.spec.benchmark import Inference
+from gkdbench.spec.inference import Inference
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -30,30 +31,51 @@ def predict(
     protocol: Inference,
     device: torch.device,
     precision: str,
-) -> list[NDArray[np.int64]]:
-    """Return one label map [H, W] per image [h, w, 3], each of the size its ground truth has."""
-    if protocol.tta:
-        scores = _averaged_scores(segmentor, images, protocol, device, precision)
-    else:
-        scores = class_scores(segmentor, _stack(images, protocol.size, device), protocol, precision)
-    found = []
-    for row, size in zip(scores, sizes, strict=True):
-        full = F.interpolate(row[None], size=size, mode="bilinear", align_corners=False)
-        found.append(full.argmax(1)[0].cpu().numpy())
-    return found
+) -> list[NDArray[np.uint8]]:
+    """Return one label map [H, W] per image [h, w, 3], each of the size its ground truth has.
+
+    Images that are seen at the same sizes go through the model together, others one after another.
+    """
+    alike: defaultdict[tuple[tuple[int, int], ...], list[int]] = defaultdict(list)
+    for index, image in enumerate(images):
+        height, width = image.shape[:2]
+        alike[tuple(protocol.fitted(height, width, scale) for scale in (1.0, *protocol.scales))].append(index)
+    found: dict[int, NDArray[np.uint8]] = {}
+    for (base, *seen), indices in alike.items():
+        chosen = [images[index] for index in indices]
+        if protocol.tta:
+            scores = _averaged_scores(segmentor, chosen, base, seen, protocol, device, precision)
+        else:
+            scores = class_scores(segmentor, _stack(chosen, base, device), protocol, precision)
+        for index, row in zip(indices, scores, strict=True):
+            found[index] = _label_map(row, sizes[index])
+    return [found[index] for index in range(len(images))]
+
+
+def _label_map(scores: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Bring scores [K, h, w] to a size and return the best class of every pixel, the first of equals."""
+    if tuple(scores.shape[1:]) != tuple(size):
+        scores = F.interpolate(scores[None], size=size, mode="bilinear", align_corners=False)[0]
+    # max finds what argmax finds, three times as fast on a CPU
+    return scores.max(0).indices.to(torch.uint8).cpu().numpy()
 
 
 def _averaged_scores(
-    segmentor: Segmentor, images: Sequence[NDArray[np.uint8]], protocol: Inference, device: torch.device, precision: str
+    segmentor: Segmentor,
+    images: Sequence[NDArray[np.uint8]],
+    base: tuple[int, int],
+    seen: Sequence[tuple[int, int]],
+    protocol: Inference,
+    device: torch.device,
+    precision: str,
 ) -> Tensor:
-    """Return the mean of the scores [B, K, *protocol.size] over all scales, and over both ways round."""
+    """Return the mean of the scores [B, K, *base] over all scales, seen at these sizes, and over both ways round."""
     total, times = torch.zeros((), device=device), 0
-    for scale in protocol.scales:
-        size = (max(round(protocol.size[0] * scale), 1), max(round(protocol.size[1] * scale), 1))
-        seen = _stack(images, size, device)
+    for scale, size in zip(protocol.scales, seen, strict=True):
+        shown = _stack(images, size, device)
         for mirrored in (False, True) if protocol.flip else (False,):
-            scores = class_scores(segmentor, seen.flip(-1) if mirrored else seen, _at(protocol, scale), precision)
-            scores = F.interpolate(scores, size=protocol.size, mode="bilinear", align_corners=False)
+            scores = class_scores(segmentor, shown.flip(-1) if mirrored else shown, _at(protocol, scale), precision)
+            scores = F.interpolate(scores, size=base, mode="bilinear", align_corners=False)
             total = total + (scores.flip(-1) if mirrored else scores)
             times += 1
     return total / times
@@ -88,7 +110,7 @@ def class_scores(segmentor: Segmentor, images: Tensor, protocol: Inference, prec
                 full = segmentor.scores(padded(crop, protocol.window), protocol.window).float()
             total[:, :, place[0], place[1]] += full[:, :, : crop.shape[2], : crop.shape[3]]
             times[:, :, place[0], place[1]] += 1
-    return total / times
+    return total.div_(times)
 
 
 def _stack(images: Sequence[NDArray[np.uint8]], size: tuple[int, int], device: torch.device) -> Tensor:

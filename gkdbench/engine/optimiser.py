@@ -29,7 +29,7 @@ def build_optimiser(module: StageModule, recipe: StageRecipe) -> torch.optim.Ada
         raise ValueError(f"stage {module.stage.name!r} trains nothing")
     settings: list[dict[str, Any]] = []
     for (in_encoder, decayed), parameters in sorted(groups.items(), key=lambda item: item[0]):
-        peak = recipe.encoder_lr if in_encoder else recipe.lr
+        peak = recipe.rate_scale * (recipe.encoder_lr if in_encoder else recipe.lr)
         settings.append(
             {
                 "params": parameters,

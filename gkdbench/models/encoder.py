@@ -70,6 +70,7 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.size: tuple[int, int] | None = None
         self.patch: int | None = None
+        self._native_patch = int(self.model.patch_embed.patch_size[0]) if self.is_transformer else 0
         self.grid = (0, 0)
         self.window = _window(self.model)
 
@@ -126,7 +127,7 @@ class Encoder(nn.Module):
 
     def _patch(self, asked: int | None) -> int:
         """Return the patch side wanted; one clear line where the entry leaves open how to get there."""
-        native = int(self.model.patch_embed.patch_size[0])
+        native = self._native_patch
         wanted = asked or self.entry.patch or native
         if wanted != native and self.entry.resampling is None:
             raise UsageError(

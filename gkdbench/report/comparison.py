@@ -15,6 +15,7 @@ from gkdbench.run.record import Record, SplitResult
 MEAN_RULES = {
     "skip_absent": "a class absent from ground truth and prediction is skipped, one only predicted scores 0",
     "present_in_truth": "only classes present in the ground truth enter the mean",
+    "void_is_error": "as skip_absent, and predictions where the ground truth is ignored count as wrong",
 }
 IN_DOMAIN = "in-domain"
 
@@ -73,8 +74,14 @@ class Comparison:
     mean_rule: str
     classes: tuple[str, ...]
     targets: tuple[str, ...]
+    excluded: tuple[str, ...]
+    """Classes that enter no mean."""
+    averaged: tuple[str, ...]
+    """Targets that the OOD mean is over."""
     left_out: tuple[str, ...]
     """Targets that a second OOD mean leaves out."""
+    groups: Mapping[str, tuple[str, ...]]
+    """Targets that were scored together too, by the group's name."""
     rows: tuple[MethodRow, ...]
     notes: tuple[str, ...]
     """What the reader must know about the table as a whole."""
@@ -115,6 +122,8 @@ def _table_key(record: Record) -> str:
             *(spec.decoder, sorted(spec.targets)),
             # Equal for one version of a benchmark; if not, its figures are not comparable.
             *(record.metric, record.mean_rule, record.classes),
+            # Of what records got later only what says something, so that older tables keep their names.
+            *([key, part] for key in ("excluded_from_mean", "ood_targets", "groups") if (part := getattr(record, key))),
         ]
     )
 
@@ -136,6 +145,7 @@ def _comparison(slug: str, records: Sequence[Record], defaults: Mapping[str, Map
     done = [r for r in records if r.status == "done" and r.summary is not None]
     rows = [*_done_rows(done, defaults), *_status_rows(records, defaults)]
     left_out = {name for r in done if r.summary for name in r.summary.ood_without}
+    grouped = {name for r in done if r.summary for name in r.summary.groups}
     parts = {key: plain(value) for key, value in sorted(spec.decoder.items())}
     name = parts.pop("name", "unnamed")
     decoder = f"{name} ({', '.join(f'{key} {value}' for key, value in parts.items())})"
@@ -147,7 +157,10 @@ def _comparison(slug: str, records: Sequence[Record], defaults: Mapping[str, Map
         mean_rule=first.mean_rule,
         classes=tuple(first.classes),
         targets=tuple(spec.targets),
+        excluded=tuple(first.excluded_from_mean),
+        averaged=tuple(first.ood_targets or spec.targets),
         left_out=tuple(sorted(left_out)),
+        groups={name: tuple(targets) for name, targets in first.groups.items() if name in grouped},
         rows=tuple(sorted(rows, key=_order)),
         notes=tuple(_table_notes(done, rows)),
     )

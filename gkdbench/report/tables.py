@@ -57,6 +57,9 @@ def summary_picks(comparison: Comparison) -> dict[str, Pick]:
     picks["OOD mean"] = lambda r: r.summary.ood if r.summary else None
     for target in comparison.left_out:
         picks[f"OOD without {target}"] = partial(_ood_without, target=target)
+    for group in comparison.groups:
+        picks[f"{group} mean"] = partial(_group_value, group=group, pooled=False)
+        picks[f"{group} pooled"] = partial(_group_value, group=group, pooled=True)
     picks["gap"] = lambda r: r.summary.gap if r.summary else None
     return picks
 
@@ -70,15 +73,25 @@ def _ood_without(record: Record, target: str) -> float | None:
     return record.summary.ood_without.get(target) if record.summary else None
 
 
+def _group_value(record: Record, group: str, pooled: bool) -> float | None:
+    result = record.summary.groups.get(group) if record.summary else None
+    return None if result is None else result.pooled if pooled else result.mean
+
+
 def _rules(comparison: Comparison) -> list[str]:
     rule = MEAN_RULES.get(comparison.mean_rule)
-    names = ", ".join(comparison.targets)
+    without = f", without {', '.join(comparison.excluded)}" if comparison.excluded else ""
+    names = ", ".join(comparison.averaged)
     several = any(len(row.records) > 1 for row in comparison.rows if row.status == "done")
     spread = "± is the sample standard deviation (n − 1) over the n seeds" if several else "n: seeds"
     return [
-        f"Mean over classes: rule {comparison.mean_rule}" + (f" ({rule})." if rule else "."),
+        f"Mean over classes: rule {comparison.mean_rule}" + (f" ({rule})" if rule else "") + without + ".",
         f"OOD mean: unweighted mean over the targets {names}. Gap: in-domain minus OOD mean. "
         f"All means are computed unrounded. {spread}.",
+        *(
+            f"{name}: the targets {', '.join(targets)}; their mean, and the {comparison.metric} of their pixels pooled."
+            for name, targets in comparison.groups.items()
+        ),
     ]
 
 
@@ -153,7 +166,10 @@ def class_table(comparison: Comparison) -> Table:
             *(Column(name) for name in comparison.classes),
         ),
         rows=tuple(rows),
-        rules=(f"–: skipped by the rule {comparison.mean_rule} on this split.",),
+        rules=(
+            f"–: skipped by the rule {comparison.mean_rule} on this split.",
+            *([f"In no mean: {', '.join(comparison.excluded)}."] if comparison.excluded else []),
+        ),
         footnotes=lettering.listing(),
     )
 

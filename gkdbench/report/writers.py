@@ -113,6 +113,9 @@ def _figures(record: Record) -> Iterator[tuple[str, str, str, float | None]]:
     yield "summary", "OOD mean", "", summary.ood
     for target, value in sorted(summary.ood_without.items()):
         yield "summary", f"OOD without {target}", "", value
+    for group, together in sorted(summary.groups.items()):
+        yield "summary", f"{group} mean", "", together.mean
+        yield "summary", f"{group} pooled", "", together.pooled
     yield "summary", "gap", "", summary.gap
     splits: list[tuple[str, SplitResult | None]] = [("in-domain", record.in_domain)]
     for split, result in [*splits, *record.targets.items()]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from gkdbench.data.dataset import DataPlace, split_digest
 from gkdbench.models.weight_files import weights_digest
-from gkdbench.spec.benchmark import Split
+from gkdbench.spec.benchmark import IN_DOMAIN, Split
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import digest
 from gkdbench.spec.method_names import find_method
@@ -59,6 +59,14 @@ def run_digest(spec: RunSpec, data: DataDigests) -> str:
         "targets": {name: data.of("target", split, name) for name, split in spec.targets.items()},
         "seeds": [spec.seed, spec.teacher_seed],
     }
+    # what the format got later counts where it says something, so that older digests stay
+    later = {
+        "inference_of": {n: how for n, how in benchmark.inference_of.items() if n == IN_DOMAIN or n in spec.targets},
+        "excluded_from_mean": benchmark.excluded_from_mean,
+        "ood_targets": benchmark.ood_targets,
+        "groups": benchmark.groups,
+    }
+    content.update({key: value for key, value in later.items() if value})
     return digest(content)
 
 

@@ -19,6 +19,7 @@ from gkdbench.models.weights import LoadReport, load_encoder
 from gkdbench.run.digests import DataDigests, model_identity
 from gkdbench.run.identity import stage_identity
 from gkdbench.run.method_code import load_factory, stage_code
+from gkdbench.spec.augmentation import DistillationViews
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import digest
 from gkdbench.spec.recipe import STAGE_NAMES, Sight, StageRecipe
@@ -211,6 +212,7 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
     head_parent: str | None = None
     for stage in stages:
         recipe = spec.preset.stage(stage.name)
+        _check_views(spec, stage, recipe)
         keeps_head = stage.uses_head() and "head" not in stage.fresh
         own_head = head_parent if keeps_head else None
         own = PlannedStage(
@@ -224,6 +226,17 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
         parent = own.digest
         head_parent = own.digest if stage.uses_head() else head_parent
     return RunPlan(pair, tuple(planned))
+
+
+def _check_views(spec: RunSpec, stage: Stage, recipe: StageRecipe) -> None:
+    """Raise UsageError where a stage reads labels that its augmentation would not move with the image."""
+    labelled = (stage.task or stage.labels) and "source" in stage.streams()
+    if labelled and isinstance(recipe.augmentation, DistillationViews):
+        raise UsageError(
+            f"preset {spec.preset_name!r} of benchmark {spec.benchmark.name!r}: key '{stage.name}.augmentation.kind' "
+            f"is 'distillation_views', which move no labels, and {spec.method.name} reads labels in this stage; "
+            "'task_crops' and the plain kind do move them"
+        )
 
 
 def _stage_digest(

@@ -1,7 +1,7 @@
 """Label maps of a finished run for every image of a split: PNGs in the data's own ids, and overlays to look at."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,16 @@ from gkdbench.data.contact_sheet import overlaid
 from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.engine.inference import predict
 from gkdbench.errors import UsageError
+from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.files import make_folder, write_atomically
+from gkdbench.run.stages import fit_for_judging
 from gkdbench.run.trained import TrainedModel
-from gkdbench.spec.benchmark import Benchmark, Split
+from gkdbench.spec.benchmark import IN_DOMAIN, Benchmark, Split
 from gkdbench.spec.catalogue import BenchmarkSource
+from gkdbench.spec.dataset import DatasetSplit, FilesSplit, Labels
+from gkdbench.spec.dataset_catalogue import find_dataset
 from gkdbench.spec.documents import nearest
-
-IN_DOMAIN = "val"
+from gkdbench.spec.inference import Inference
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,48 @@ class Predictions:
     labels: Path
     overlays: Path | None
     count: int
-    ids: Mapping[str, int]
-    """Id on disk of every class."""
+    ids: Mapping[str, int | tuple[int, int, int]]
+    """Id, or colour, of every class in the files."""
 
 
-def official_ids(benchmark: Benchmark) -> NDArray[np.uint16]:
-    """Return the id that the benchmark's own labels use for each class; of several, the smallest."""
-    ids = list(range(len(benchmark.classes)))
+def official_ids(benchmark: Benchmark, labels: Labels | None = None) -> NDArray[np.uint16]:
+    """Return the id that a dataset's labels use for each class, or else the benchmark's; of several, the smallest."""
+    indices = range(len(benchmark.classes))
+    pairs = benchmark.label_map or {}
+    if labels is not None:
+        pairs = {
+            value: benchmark.classes.index(name)
+            for name, value in labels.values()
+            if isinstance(value, int) and name in benchmark.classes
+        }
+    ids = list(indices)
     for index in ids:
-        known = [label for label, mapped in (benchmark.label_map or {}).items() if mapped == index]
-        if benchmark.label_map and not known:
+        known = [label for label, mapped in pairs.items() if mapped == index]
+        if pairs and not known:
             raise UsageError(
                 f"benchmark {benchmark.name!r}: no id of its label_map stands for class {benchmark.classes[index]!r}, "
                 "so predictions cannot be written in the data's own ids"
             )
         ids[index] = min(known, default=index)
     return np.array(ids, np.uint16)
+
+
+def official_encoding(benchmark: Benchmark, labels: Labels | None) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return what stands for each class in label files: ids [K], or the first colour of each [K, 3]."""
+    if labels is None or labels.kind != "colours":
+        ids = official_ids(benchmark, labels)
+        return ids.astype(np.uint8) if int(ids.max()) <= 255 else ids
+    missing = next((name for name in benchmark.classes if name not in labels.classes), None)
+    if missing is not None:
+        raise UsageError(f"benchmark {benchmark.name!r}: the target's labels have no colour for class {missing!r}")
+    return np.array([labels.classes[name][0] for name in benchmark.classes], np.uint8)
+
+
+def _labels(split: Split, folder: Path) -> Labels | None:
+    """Return what the label files of a split hold; None: what the benchmark's label_map says."""
+    if isinstance(split, DatasetSplit):
+        return find_dataset(split.dataset, folder).entry.labels
+    return split.means if isinstance(split, FilesSplit) else None
 
 
 def find_split(source: BenchmarkSource, target: str) -> Split:
@@ -81,27 +110,37 @@ def write_predictions(
             f"--benchmark {benchmark.name}: its {len(benchmark.classes)} classes are not the {len(trained.classes)} "
             f"that {model.record.run_id} learnt ({', '.join(trained.classes[:4])}, ...)"
         )
-    dataset = open_split(find_split(source, target), benchmark, source.folder, place, progress=meter)
-    ids = official_ids(benchmark)
-    small = int(ids.max()) <= 255
+    split = find_split(source, target)
+    dataset = open_split(split, benchmark, source.folder, place, labelled=False, progress=meter)
+    encoding = official_encoding(benchmark, _labels(split, source.folder))
     palette = np.array(benchmark.palette, np.uint8)
     folder, drawn = out / "labels", out / "overlays"
-    segmentor = model.segmentor.to(device)
+    inference = benchmark.inference_for(target)
+    segmentor = _fitted(model, source, inference).to(device)
     for number in range(len(dataset)):
         image = dataset.image(number)
         (found,) = predict(
-            segmentor, [image], [(image.shape[0], image.shape[1])], benchmark.inference, device,
+            segmentor, [image], [(image.shape[0], image.shape[1])], inference, device,
             model.spec.preset.task.precision
         )  # fmt: skip
         path = folder / f"{dataset.name(number)}.png"
-        encoded = ids[found].astype(np.uint8 if small else np.uint16)
-        _save(Image.fromarray(encoded), path)
+        _save(Image.fromarray(encoding[found]), path)
         if number < overlays:
-            picture = overlaid(Image.fromarray(image), found.astype(np.uint8), palette)
+            picture = overlaid(Image.fromarray(image), found, palette)
             _save(picture, drawn / f"{dataset.name(number)}.png")
         meter(number + 1, len(dataset))
-    named = {name: int(value) for name, value in zip(benchmark.classes, ids, strict=True)}
+    values = [tuple(value) if isinstance(value, list) else value for value in encoding.tolist()]
+    named = dict(zip(benchmark.classes, values, strict=True))
     return Predictions(folder, drawn if overlays else None, len(dataset), named)
+
+
+def _fitted(model: TrainedModel, source: BenchmarkSource, inference: Inference) -> Segmentor:
+    """Return the segmentor at the size that it sees images at; another benchmark may have another."""
+    encoder = model.segmentor.encoder
+    if encoder.size != encoder.whole(inference.seen, encoder.patch):
+        spec = replace(model.spec, source=source)
+        fit_for_judging(model.segmentor, spec, model.record.stages[-1].model, encoder.patch)
+    return model.segmentor
 
 
 def _save(picture: Image.Image, path: Path) -> None:

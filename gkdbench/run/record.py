@@ -7,20 +7,16 @@ scripts and the report rely on them, and a record of another schema is refused w
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from gkdbench.errors import DataError
-from gkdbench.spec.documents import parse, read_json
+from gkdbench.spec.documents import Added, Section, parse, read_json
 
 SCHEMA = 1
 Status = Literal["done", "failed", "interrupted", "unsupported"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class StageRecord(_Section):
+class StageRecord(Section):
     """What one stage cost and ended with."""
 
     name: str
@@ -44,16 +40,18 @@ class StageRecord(_Section):
     notes: list[str] = []
 
 
-class Protocol(_Section):
+class Protocol(Section):
     """How a split was judged."""
 
     resize: list[int]
+    """Height and width that `fit` brings images to; empty where they are not resized."""
+    fit: Annotated[str, Added()] = "stretch"
     window: list[int] | None
     stride: list[int] | None = None
     tta: list[str] = []
 
 
-class SplitResult(_Section):
+class SplitResult(Section):
     """A trained segmentor on one split."""
 
     value: float
@@ -65,23 +63,36 @@ class SplitResult(_Section):
     never_predicted: list[str]
     confusion: list[list[int]]
     """Pixels; row: truth, column: prediction."""
+    void: Annotated[list[int], Added()] = []
+    """Pixels by predicted class where the truth is ignored; counted where the rule of the mean looks at them."""
     n_images: int
     protocol: Protocol
 
 
-class Summary(_Section):
+class GroupResult(Section):
+    """Several targets together."""
+
+    mean: float
+    """Mean of the targets' values."""
+    pooled: float
+    """mIoU of their confusion matrices added up."""
+
+
+class Summary(Section):
     """The figures of the method table, unrounded."""
 
     in_domain: float
     ood: float | None
-    """Mean over the benchmark's targets; None when not all of them were scored."""
+    """Mean over the benchmark's targets, or its `ood_targets`; None when not all of them were scored."""
     ood_without: dict[str, float] = {}
     """Mean without the named target."""
+    groups: Annotated[dict[str, GroupResult], Added()] = {}
+    """By the group's name, where all of its targets were scored."""
     gap: float | None
     worst_target: str | None
 
 
-class RunSpecRecord(_Section):
+class RunSpecRecord(Section):
     """The resolved selection a record answers."""
 
     method: str
@@ -111,7 +122,7 @@ class RunSpecRecord(_Section):
     """Digest of the method's code."""
 
 
-class Record(_Section):
+class Record(Section):
     """One run."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -129,6 +140,12 @@ class Record(_Section):
     metric: str
     mean_rule: str
     classes: list[str]
+    excluded_from_mean: Annotated[list[str], Added()] = []
+    """Classes that have an IoU and enter no mean."""
+    ood_targets: Annotated[list[str], Added()] = []
+    """Targets that the OOD mean is over; empty: all of the benchmark's."""
+    groups: Annotated[dict[str, list[str]], Added()] = {}
+    """Targets that the summary reports together, by the group's name."""
     in_domain: SplitResult | None = None
     targets: dict[str, SplitResult] = {}
     summary: Summary | None = None

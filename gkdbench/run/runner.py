@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,24 +14,18 @@ from gkdbench.data.dataset import open_split
 from gkdbench.engine.evaluation import Judged, judge
 from gkdbench.engine.loop import any_rank
 from gkdbench.errors import GkdbenchError, Interrupted, Unsupported
-from gkdbench.metrics.confusion import score
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run import environment, scales
 from gkdbench.run.digests import DataDigests, run_digest, run_id
 from gkdbench.run.finished import Finished, finished_run
 from gkdbench.run.image_counts import write_image_counts
 from gkdbench.run.plan import RunPlan, plan_run
-from gkdbench.run.record import (
-    Protocol,
-    Record,
-    RunSpecRecord,
-    SplitResult,
-    StageRecord,
-    Summary,
-)
+from gkdbench.run.record import Record, RunSpecRecord, SplitResult, StageRecord
+from gkdbench.run.scoring import split_result, summarise
 from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, fit_for_judging, restore
 from gkdbench.run.store import Artefact
-from gkdbench.spec.benchmark import Split
+from gkdbench.spec.benchmark import IN_DOMAIN, Split
+from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 
@@ -181,7 +174,7 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
     benchmark = spec.benchmark
     judged: dict[str, Judged] = {}
 
-    def one(name: str, split: Split, role: str) -> SplitResult:
+    def one(name: str, split: Split, role: str, inference: Inference) -> SplitResult:
         def meter(done: int, total: int) -> None:
             shop.display.progress(done, total, name)
 
@@ -196,7 +189,7 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
         result = judge(
             segmentor,
             dataset,
-            benchmark.inference,
+            inference,
             ignore=benchmark.ignore,
             device=shop.fabric.device,
             precision=spec.preset.task.precision,
@@ -204,64 +197,18 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
             meter=meter,
         )
         judged[name] = result
-        return split_result(result, spec)
+        return split_result(result, benchmark, inference)
 
     shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
-    record.in_domain = one("in-domain val", benchmark.source.val, "val")
+    record.in_domain = one("in-domain val", benchmark.source.val, "val", benchmark.inference_for(IN_DOMAIN))
     record.model["images_per_s"] = round(judged["in-domain val"].images_per_s, 2)
     shop.store.write_record(record)
     for name, split in spec.targets.items():
-        record.targets[name] = one(name, split, "target")
+        record.targets[name] = one(name, split, "target", benchmark.inference_for(name))
         shop.store.write_record(record)
-    write_image_counts(shop.store.run_folder(record.run_id) / "images.parquet", judged)
-    record.summary = summarise(spec, record)
-
-
-def split_result(judged: Judged, spec: RunSpec) -> SplitResult:
-    """Turn counts into what the record holds of a split."""
-    benchmark, counts = spec.benchmark, judged.total
-    result = score(counts, benchmark.mean_rule)
-    inference = benchmark.inference
-    percent = 100 * result.mean
-    return SplitResult(
-        value=percent,
-        miou=percent,
-        metrics={"pixel_accuracy": 100 * result.accuracy},
-        per_class={
-            name: None if np.isnan(value) else float(100 * value)
-            for name, value in zip(benchmark.classes, result.iou, strict=True)
-        },
-        classes_in_mean=result.in_mean,
-        never_predicted=[benchmark.classes[i] for i in result.never_predicted],
-        confusion=counts.tolist(),
-        n_images=len(judged.names),
-        protocol=Protocol(
-            resize=list(inference.size),
-            window=inference.window and list(inference.window),
-            stride=inference.stride and list(inference.stride),
-            tta=inference.tta,
-        ),
-    )
-
-
-def summarise(spec: RunSpec, record: Record) -> Summary:
-    """Compute the unrounded figures of the method table."""
-    assert record.in_domain is not None
-    # a hidden target that was asked for stands in the record, and in none of the summary's figures
-    values = {n: result.value for n, result in record.targets.items() if n in spec.benchmark.targets}
-    inside = record.in_domain.value
-    ood = float(np.mean(list(values.values()))) if len(values) == len(spec.benchmark.targets) else None
-    without = {}
-    odd_one = spec.benchmark.separates_most
-    if ood is not None and odd_one is not None and len(values) > 1:
-        without[odd_one] = float(np.mean([v for n, v in values.items() if n != odd_one]))
-    return Summary(
-        in_domain=inside,
-        ood=ood,
-        ood_without=without,
-        gap=None if ood is None else inside - ood,
-        worst_target=min(values, key=lambda name: values[name]) if values else None,
-    )
+    counts = shop.store.run_folder(record.run_id) / "images.parquet"
+    write_image_counts(counts, judged, void=benchmark.counts_void)
+    record.summary = summarise(benchmark, record)
 
 
 def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
@@ -304,6 +251,9 @@ def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
         metric="mIoU",
         mean_rule=benchmark.mean_rule,
         classes=list(benchmark.classes),
+        excluded_from_mean=list(benchmark.excluded_from_mean),
+        ood_targets=list(benchmark.ood_targets or []),
+        groups={name: list(targets) for name, targets in benchmark.groups.items()},
         environment=environment.describe(device, fabric.world_size, torch.get_num_threads()),
     )
 

@@ -228,6 +228,8 @@ class StageRunner:
 
     def _stream(self, planned: PlannedStage, name: str) -> Samples:
         spec, benchmark, stage = self.spec, self.spec.benchmark, planned.stage
+        # labels of the source are read only where the task is learnt
+        labelled = (stage.task or stage.labels) and name == "source"
         split = benchmark.proxy if name == "proxy" else benchmark.source.train
         dataset = open_split(
             split,
@@ -235,6 +237,7 @@ class StageRunner:
             spec.source.folder,
             self.shop.place,
             limit=spec.preset.limits.get(name),  # type: ignore[call-overload]
+            labelled=labelled,
             progress=self.shop.display.progress,
         )
         return Samples(
@@ -244,8 +247,8 @@ class StageRunner:
             augmentation=planned.recipe.augmentation,
             ignore=benchmark.ignore,
             seed=seed_of(spec.seed, name, "data"),  # of the stage's name free: methods see the same batches
-            # labels of the source are read only where the task is learnt
-            labelled=(stage.task or stage.labels) and name == "source",
+            labelled=labelled,
+            repeats=planned.recipe.repeats,
         )
 
     def _export(self, folder: Path, student: Segmentor) -> None:

@@ -5,12 +5,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gkdbench.spec.dataset import DatasetSplit, FilesSplit
 from gkdbench.spec.decoder import AnyDecoder
 from gkdbench.spec.documents import Added, Strict
-from gkdbench.spec.recipe import Positive, Preset, Rate
+from gkdbench.spec.inference import Inference
+from gkdbench.spec.recipe import Positive, Preset
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Colour = tuple[int, int, int]
+IN_DOMAIN = "val"
+"""What the source's held-out part is called where targets are named."""
 
 
 class StreetsSplit(Strict):
@@ -44,7 +48,16 @@ class FolderSplit(Strict):
         return self
 
 
-Split = Annotated[StreetsSplit | FolderSplit, Field(discriminator="reader")]
+class JoinedSplit(Strict):
+    """Several domains as one: all images in a row, without balancing."""
+
+    reader: Literal["joined"]
+    parts: list[Annotated[FilesSplit | DatasetSplit, Field(discriminator="reader")]] = Field(min_length=2)
+
+
+Split = Annotated[
+    StreetsSplit | FolderSplit | FilesSplit | DatasetSplit | JoinedSplit, Field(discriminator="reader")
+]
 
 
 class Source(Strict):
@@ -52,46 +65,6 @@ class Source(Strict):
 
     train: Split
     val: Split
-
-
-class Inference(Strict):
-    """How an image becomes a label map at evaluation; part of the protocol, printed in every record."""
-
-    size: tuple[Positive, Positive]
-    """Height and width every image is resized to (bilinear) before the model sees it."""
-    window: tuple[Positive, Positive] | None = None
-    """Sliding window; None: the whole image at once."""
-    stride: tuple[Positive, Positive] | None = None
-    batch: Positive = 1
-    scales: Annotated[tuple[Rate, ...], Added()] = (1.0,)
-    """Sizes relative to `size` at which the image is seen; scores are averaged, as those of windows are. Where there is
-    no window, an image at another scale is seen in windows of `size`. More than one: another protocol than the
-    study's."""
-    flip: Annotated[bool, Added()] = False
-    """Whether the mirrored image is seen too; another protocol than the study's."""
-
-    @property
-    def tta(self) -> list[str]:
-        """What is seen besides the image itself; empty where nothing is."""
-        scales = [] if self.scales == (1.0,) else [f"scale {scale:g}" for scale in self.scales]
-        return [*scales, *(["flip"] if self.flip else [])]
-
-    @property
-    def seen(self) -> tuple[int, int]:
-        """Height and width of what the model sees at once: the window, or the whole image."""
-        return self.window or self.size
-
-    @model_validator(mode="after")
-    def _window(self) -> "Inference":
-        if not self.scales or len(set(self.scales)) < len(self.scales):
-            raise ValueError("scales needs at least one scale, each once")
-        if (self.window is None) != (self.stride is None):
-            raise ValueError("window and stride come together")
-        if self.window and self.stride and any(
-            s > w for s, w in zip(self.stride, self.window, strict=True)
-        ):
-            raise ValueError("stride must not exceed the window: pixels would go unseen")
-        return self
 
 
 class SettingSpec(Strict):
@@ -118,8 +91,15 @@ class Benchmark(Strict):
     label_map: dict[int, int] | None = None
     """Label id on disk -> class index or the ignore value; None: ids are class indices already."""
     ignore: Annotated[int, Field(ge=0, le=255)] = 255
-    mean_rule: Literal["skip_absent", "present_in_truth"] = "skip_absent"
-    """skip_absent: a class absent from truth and prediction is skipped, one only predicted scores 0."""
+    mean_rule: Literal["skip_absent", "present_in_truth", "void_is_error"] = "skip_absent"
+    """skip_absent: a class absent from truth and prediction is skipped, one only predicted scores 0. present_in_truth:
+    both are skipped. void_is_error: as skip_absent, and predictions where the truth is ignored count as wrong."""
+    excluded_from_mean: Annotated[list[str], Added()] = []
+    """Classes whose IoU is printed and enters no mean."""
+    ood_targets: Annotated[list[Name] | None, Added()] = None
+    """Targets that the OOD mean is over; None: all."""
+    groups: Annotated[dict[Name, list[Name]], Added()] = {}
+    """Targets that are reported together too, by the group's name: their mean, and the mIoU of their pixels pooled."""
     separates_most: str | None = None
     """Target left out of the second OOD mean, because it carries most of the differences."""
     source: Source
@@ -131,6 +111,8 @@ class Benchmark(Strict):
     default_setting: str
     decoder: AnyDecoder
     inference: Inference
+    inference_of: Annotated[dict[Name, Inference], Added()] = {}
+    """Targets, and `val` for the in-domain split, that are judged otherwise than `inference` says."""
     presets: dict[Literal["smoke", "quick", "standard", "paper"], Preset] = Field(min_length=1)
     default_preset: Literal["smoke", "quick", "standard", "paper"]
     how_to_get: str = ""
@@ -154,3 +136,56 @@ class Benchmark(Strict):
             if index != self.ignore and not 0 <= index < len(self.classes):
                 raise ValueError(f"label_map: id {label} maps to {index}, which is no class")
         return self
+
+    @model_validator(mode="after")
+    def _means(self) -> "Benchmark":
+        named = {"ood_targets": self.averaged, **{f"groups {name!r}": group for name, group in self.groups.items()}}
+        for key, targets in named.items():
+            unknown = next((name for name in targets if name not in self.targets), None)
+            if unknown is not None:
+                raise ValueError(f"{key}: {unknown!r} is not a target")
+            if not targets or len(set(targets)) < len(targets):
+                raise ValueError(f"{key} needs at least one target, each once")
+        taken = next((name for name in self.groups if name in self.targets or name in self.hidden_targets), None)
+        if taken is not None:
+            raise ValueError(f"groups: {taken!r} is a target's name")
+        if self.separates_most is not None and self.separates_most not in self.averaged:
+            raise ValueError(f"separates_most {self.separates_most!r} is not among ood_targets")
+        stray = next((name for name in self.excluded_from_mean if name not in self.classes), None)
+        if stray is not None:
+            raise ValueError(f"excluded_from_mean: {stray!r} is not a class")
+        if set(self.excluded_from_mean) >= set(self.classes):
+            raise ValueError("excluded_from_mean leaves no class in the mean")
+        return self
+
+    @model_validator(mode="after")
+    def _one_model_for_all(self) -> "Benchmark":
+        splits = [IN_DOMAIN, *self.targets, *self.hidden_targets]
+        for name, inference in self.inference_of.items():
+            if name not in splits:
+                raise ValueError(f"inference_of: {name!r} is neither a target nor {IN_DOMAIN!r}")
+            if splits.count(name) > 1:
+                raise ValueError(f"inference_of: {name!r} is the in-domain split and a target's name")
+            if inference.seen != self.inference.seen:
+                here, there = ("x".join(map(str, how.seen)) for how in (inference, self.inference))
+                raise ValueError(
+                    f"inference_of {name!r}: the model would see {here} there and {there} elsewhere; give both one "
+                    "window"
+                )
+            if inference.tta != self.inference.tta:
+                raise ValueError(f"inference_of {name!r}: scales and flip must be those of inference")
+        return self
+
+    @property
+    def counts_void(self) -> bool:
+        """Whether the mean's rule looks at predictions where the truth is ignored."""
+        return self.mean_rule == "void_is_error"
+
+    @property
+    def averaged(self) -> list[str]:
+        """Targets that the OOD mean is over."""
+        return list(self.targets) if self.ood_targets is None else self.ood_targets
+
+    def inference_for(self, name: str) -> Inference:
+        """Return how a target, or the in-domain split as `val`, is judged."""
+        return self.inference_of.get(name, self.inference)

@@ -23,11 +23,10 @@ class Added:
     """
 
 
-class Strict(BaseModel):
-    """A document section: unknown keys are errors, values are immutable."""
+class Section(BaseModel):
+    """A section of a document: unknown keys are errors, `Added` fields are written where they say something."""
 
-    # inf and nan can neither be written as JSON nor digested
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid")
 
     @model_serializer(mode="wrap")
     def _without_added_defaults(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -38,13 +37,36 @@ class Strict(BaseModel):
         return content
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """The safe loader, refusing a mapping that names a key twice (YAML would keep the last)."""
+class Strict(Section):
+    """A section that people write: its values are immutable."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    # inf and nan can neither be written as JSON nor digested
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """The safe loader, refusing a mapping that names a key twice (YAML would keep the last).
+
+    A key that another mapping merged in (`<<`) gives may be given again: that is how merging is meant.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._checked: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Check a mapping before what it merges in is put among its own keys."""
+        if id(node) not in self._checked:
+            self._checked.add(id(node))
+            self._check_keys(node)
+        super().flatten_mapping(node)
+
+    def _check_keys(self, node: yaml.MappingNode) -> None:
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 raise yaml.constructor.ConstructorError(
                     None, None, "a key must be a plain value", key_node.start_mark
@@ -54,7 +76,6 @@ class _UniqueKeys(yaml.SafeLoader):
                     None, None, f"key {key!r} appears twice", key_node.start_mark
                 )
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def read_text(path: Path) -> str:

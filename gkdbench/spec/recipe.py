@@ -5,11 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gkdbench.spec.augmentation import AnyAugmentation, Share
+from gkdbench.spec.augmentation import Augmentation as Augmentation
+from gkdbench.spec.augmentation import Positive as Positive
 from gkdbench.spec.documents import Added, Strict
 
-Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 STAGE_NAMES = ("proxy", "source", "task", "joint", "teacher")
 
 
@@ -19,25 +20,6 @@ class Sight:
 
     size: tuple[int, int]
     patch: int | None = None
-
-
-class Augmentation(Strict):
-    """What happens to a training image before it becomes a batch row; the same for every method."""
-
-    flip: Share = 0.5
-    """Probability of a horizontal flip."""
-    scale: tuple[float, float] | None = None
-    """Range of random resizing, relative to the stage's size, before the random crop; None: no crop."""
-    brightness: Share = 0.0
-    """Half-width of the random brightness factor around 1; photometric, so `clean` does not have it."""
-    contrast: Share = 0.0
-    """Half-width of the random contrast factor around 1; photometric."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Augmentation":
-        if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError("scale needs 0 < low <= high")
-        return self
 
 
 class StageRecipe(Strict):
@@ -53,6 +35,9 @@ class StageRecipe(Strict):
     """Peak learning rate of head and adaptors."""
     encoder_lr: Rate
     """Peak learning rate of the student's encoder."""
+    rates_for_batch: Annotated[Positive | None, Added()] = None
+    """Global batch that both rates are meant for: they grow in proportion to `batch`. The study's distillation names
+    5e-4 for 512 images, so its second stage runs at 1.25e-4 with its 128. None: the rates are meant as they stand."""
     schedule: Literal["cosine", "poly"] = "cosine"
     power: Rate = 0.9
     """Exponent of the poly schedule; unused by cosine."""
@@ -60,6 +45,11 @@ class StageRecipe(Strict):
     """Final learning rate as a share of the peak."""
     warmup: Annotated[int, Field(ge=0)] = 0
     """Steps of linear warm-up, counted within `steps`."""
+    hold: Annotated[Positive, Added()] = 1
+    """The rate changes only every so many steps. The study's distillation changes it once per epoch."""
+    lag: Annotated[int, Field(ge=0), Added()] = 0
+    """By how many holds the schedule is behind. The study's distillation steps its cosine with the number of the epoch
+    just finished (a lag of 1), so its first two epochs share the peak and its last never gets to its own rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     """AdamW decay of what `decays` says."""
     decays: Annotated[Literal["matrices", "study"], Added()] = "matrices"
@@ -73,7 +63,15 @@ class StageRecipe(Strict):
     """Height and width of the training images in pixels."""
     patch: Annotated[Positive | None, Added()] = None
     """Side of a patch in this stage, for every transformer; None: what its entry in models.yaml says."""
-    augmentation: Augmentation = Augmentation()
+    augmentation: AnyAugmentation = Augmentation()
+    repeats: Annotated[Positive, Added()] = 1
+    """How often an epoch shows an image in a row, augmented anew each time. Above 1 an epoch is still about as long as
+    the images are many, in whole batches, and so shows one in `repeats` of them: the study's distillation (3)."""
+
+    @property
+    def rate_scale(self) -> float:
+        """By what both rates are multiplied."""
+        return 1.0 if self.rates_for_batch is None else self.batch / self.rates_for_batch
 
     @property
     def sight(self) -> Sight:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.benchmark import Benchmark, Inference, SettingSpec, Split
+from gkdbench.spec.benchmark import Benchmark, SettingSpec, Split, StreetsSplit
 from gkdbench.spec.catalogue import (
     BenchmarkSource,
     ModelSource,
@@ -20,6 +20,7 @@ from gkdbench.spec.catalogue import (
 )
 from gkdbench.spec.decoder import other_decoder
 from gkdbench.spec.documents import nearest, parse
+from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method, recorded_name
 from gkdbench.spec.method_source import MethodSource
 from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gkdbench.run.record import RunSpecRecord
 
 HIDDEN = "held-out"
+UNCHECKED = "data unchecked"
+"""Mark of runs that were trained without a look at their data."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Selection:
     """`name=value` for a method option, `recipe.STAGE.FIELD=value` for a recipe field."""
     teacher_seed: int = 0
     with_teacher: bool = True
+    skip_check: bool = False
+    """Train without looking at the data first; such runs are marked."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +115,20 @@ def _with_tta(source: BenchmarkSource, texts: tuple[str, ...]) -> BenchmarkSourc
     if not texts:
         return source
     benchmark = source.benchmark
+    augmented = {
+        "inference": _augmented(benchmark.inference, texts),
+        "inference_of": {name: _augmented(how, texts) for name, how in benchmark.inference_of.items()},
+    }
+    return BenchmarkSource(benchmark.model_copy(update=augmented), source.folder)
+
+
+def _augmented(inference: Inference, texts: tuple[str, ...]) -> Inference:
     scales = [text.removeprefix("scale ") for text in texts if text != "flip"]
-    content = benchmark.inference.model_dump(mode="json")
+    content = inference.model_dump(mode="json")
     content["flip"] = "flip" in texts
     if scales:
         content["scales"] = scales
-    inference = parse(Inference, content, "--tta (scales, or flip)")
-    return BenchmarkSource(benchmark.model_copy(update={"inference": inference}), source.folder)
+    return parse(Inference, content, "--tta (scales, or flip)")
 
 
 def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selection:
@@ -162,6 +174,7 @@ def _teacher_run(
         targets=selection.targets,
         options=recipe_only,
         teacher_seed=selection.teacher_seed,
+        skip_check=selection.skip_check,
     )
     return _run(source, name, setting, own, setting.teacher_method, selection.teacher_seed)
 
@@ -198,6 +211,9 @@ def _run(
         marks.append("tta")
     if pair not in setting.pairs:
         marks.append("other pair")
+    read = (benchmark.source.train, benchmark.source.val, benchmark.proxy, *targets.values())
+    if selection.skip_check and not all(isinstance(split, StreetsSplit) for split in read):
+        marks.append(UNCHECKED)
     return RunSpec(
         source=source,
         setting=setting_name,

@@ -229,7 +229,7 @@ def test_a_run_fails_cleanly_trains_and_is_recognised(
     label = tiny_benchmark.label("test/3")
     good = label.read_bytes()
     write_ids(label, np.full((32, 48), 77))
-    result = invoke(*arguments)
+    result = invoke(*arguments, "--skip-check")
     assert result.exit_code == 3, result.stderr
     error = json.loads(result.stdout)
     assert error["error"].startswith(f"{label}: label id 77 is not in the label map") and error["exit_code"] == 3
@@ -262,7 +262,8 @@ def test_a_matrix_that_fails_as_a_whole_still_prints_one_document(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for number in range(5):
         tiny_benchmark.image(f"train/{number}").write_bytes(b"no image")
-    result = invoke(*tiny_run(tiny_benchmark, "--json", "--device", "cpu", "--seeds", "0,1", "--method", "frozen"))
+    two = ("--json", "--device", "cpu", "--seeds", "0,1", "--method", "frozen", "--skip-check")
+    result = invoke(*tiny_run(tiny_benchmark, *two))
     assert result.exit_code == 3
     records = json.loads(result.stdout)
     assert [record["status"] for record in records] == ["failed", "failed"]

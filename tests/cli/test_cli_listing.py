@@ -5,9 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 from typer.testing import CliRunner, Result
 
 from gkdbench.cli.main import app
@@ -39,7 +37,7 @@ def document(result: Result) -> Any:
         ("benchmarks", {"streets", "camvid"}),
         ("settings", {"streets/f2l", "streets/f2f", "camvid/f2l"}),
         ("models", {"streets-teacher", "streets-local", "streets-foundation"}),
-        ("datasets", {"streets/source", "streets/night", "camvid/dusk", "camvid/proxy"}),
+        ("datasets", {"gtav", "cityscapes", "mapillary-half", "potsdam-rgb-full-no-clutter", "imagenet"}),
     ],
 )
 def test_what_there_is(invoke: Invoke, what: str, names: set[str]) -> None:
@@ -156,43 +154,3 @@ def test_check_env(invoke: Invoke, tmp_path: Path) -> None:
     assert facts["results"] == str(tmp_path / "results") and facts["cache"] == str(tmp_path / "cache")
     text = invoke("check", "env", "--results", tmp_path / "results").stdout
     assert "timm" in text and "cache_writable" in text
-
-
-def test_check_data(invoke: Invoke, tiny_benchmark: Any, tmp_path: Path) -> None:
-    sheet = tmp_path / "sheets" / "sheet.png"
-    arguments = ("check", "data", tiny_benchmark.yaml, "--data-root", tiny_benchmark.data_root, "--out", sheet)
-    report = document(invoke(*arguments, "--json"))
-    assert (report["benchmark"], report["classes"], report["contact_sheet"]) == ("tiny", 3, str(sheet))
-    assert {name: facts["images"] for name, facts in report["splits"].items()} == {
-        "source train": 5, "source val": 2, "proxy": 6, "dusk": 3, "dawn": 1,
-    }  # fmt: skip
-    assert report["splits"]["dusk"]["classes_seen"] == 3 and report["splits"]["proxy"]["labelled"] is None
-    assert Image.open(sheet).size > (300, 200)
-    table = invoke(*arguments).stdout
-    assert "unlabelled" in table and "3 of 3" in table and "48x32" in table
-
-
-def test_check_data_reads_a_sample_or_everything(invoke: Invoke, tiny_benchmark: Any) -> None:
-    arguments = ("check", "data", tiny_benchmark.yaml, "--data-root", tiny_benchmark.data_root, "--json")
-    few = document(invoke(*arguments, "--sample", "2"))
-    assert few["splits"]["source train"]["read"] == 2
-    assert document(invoke(*arguments, "--full"))["splits"]["source train"]["read"] == 5
-
-
-def test_check_data_takes_the_root_from_the_environment(
-    invoke: Invoke, tiny_benchmark: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GKDBENCH_DATA", str(tiny_benchmark.data_root))
-    assert document(invoke("check", "data", tiny_benchmark.yaml, "--json"))["splits"]["dawn"]["images"] == 1
-
-
-def test_check_data_names_a_broken_file(invoke: Invoke, tiny_benchmark: Any, write_ids: Any) -> None:
-    arguments = ("check", "data", tiny_benchmark.yaml, "--data-root", tiny_benchmark.data_root, "--full")
-    label = tiny_benchmark.label("test/1")
-    write_ids(label, np.full((32, 48), 99))
-    result = invoke(*arguments)
-    last = result.stderr.splitlines()[-1]
-    assert result.exit_code == 3 and result.stdout == ""
-    assert last.startswith(f"gkdbench: {label}: label id 99 is not in the label map (1536 pixels)")
-    assert json.loads(invoke(*arguments, "--json").stdout)["exit_code"] == 3
-    assert not list(Path.cwd().iterdir())  # no half a contact sheet

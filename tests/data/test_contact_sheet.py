@@ -39,3 +39,17 @@ def test_labels_must_match_the_images(tmp_path: Path) -> None:
 def test_an_empty_sheet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one image"):
         contact_sheet([("a", [], None)], PALETTE, tmp_path / "a.png")
+
+
+def test_a_legend_names_every_class(tmp_path: Path) -> None:
+    image = np.full((64, 128, 3), 40, np.uint8)
+    names = [f"class number {n}" for n in range(12)]
+    palette = np.array([(20 * n, 255, 0) for n in range(12)], np.uint8)
+    sizes = []
+    for classes in ((), names):
+        contact_sheet([("a", [image], None)], palette, tmp_path / "a.png", classes)
+        sheet = np.asarray(Image.open(tmp_path / "a.png"))
+        sizes.append(sheet.shape)
+    assert sizes[0][1] == sizes[1][1] and sizes[1][0] >= sizes[0][0] + 6 * 26  # two names to a line
+    patches = [(sheet == colour).all(-1).sum() for colour in palette]
+    assert min(patches) > 200

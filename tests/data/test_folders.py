@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from gkdbench.data.dataset import DataPlace, Dataset, open_split, split_digest
 from gkdbench.data.folders import FolderDataset
-from gkdbench.data.inspection import inspect_split, spread
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.benchmark import Benchmark, FolderSplit
 from gkdbench.spec.catalogue import BenchmarkSource, find_benchmark
@@ -117,7 +115,8 @@ def test_colour_labels_are_refused(tiny_benchmark: Any, mode: str) -> None:
     Image.new(mode, (48, 32)).save(tiny_benchmark.label("train/0"))
     message = fails(lambda: open_part(tiny_benchmark).labels(0))
     assert message == (
-        f"{tiny_benchmark.label('train/0')}: label files hold one id per pixel, this one has mode '{mode}'"
+        f"{tiny_benchmark.label('train/0')}: label files hold one id per pixel, this one has mode '{mode}': colours in "
+        "place of ids? Write the class ids as a greyscale PNG"
     )
 
 
@@ -126,7 +125,7 @@ def test_a_label_of_another_size(tiny_benchmark: Any, write_ids: WriteIds) -> No
     message = fails(lambda: open_part(tiny_benchmark).labels(0))
     assert message == (
         f"{tiny_benchmark.label('train/0')}: label of 32x48 pixels for an image of 48x32 "
-        f"({tiny_benchmark.image('train/0')})"
+        f"({tiny_benchmark.image('train/0')}); get both from one release"
     )
 
 
@@ -135,7 +134,8 @@ def test_missing_labels_are_found_at_opening(tiny_benchmark: Any) -> None:
     tiny_benchmark.label("train/3").unlink()
     message = fails(lambda: open_part(tiny_benchmark))
     assert message == (
-        f"{tiny_benchmark.label('train/1')}: no label file for image 'train/1' (2 of 5 images of 'labels' have none)"
+        f"{tiny_benchmark.label('train/1')}: no label file for image 'train/1' (2 of 5 images of 'labels' have none); "
+        "add what is missing, or name the others in a list"
     )
 
 
@@ -238,7 +238,7 @@ def test_a_folder_without_images(tiny_benchmark: Any, tmp_path: Path) -> None:
     message = fails(
         lambda: open_split(source.benchmark.proxy, source.benchmark, source.folder, DataPlace(tmp_path / "empty"))
     )
-    assert message == f"{tmp_path / 'empty' / 'photos'}: no PNG or JPEG images"
+    assert message == f"{tmp_path / 'empty' / 'photos'}: no PNG or JPEG images; is the data unpacked there?"
 
 
 @pytest.mark.parametrize("key", ["root", "images", "labels", "list"])
@@ -269,30 +269,6 @@ def test_the_digest_knows_names_sizes_and_the_map(tiny_benchmark: Any, write_ids
     rng = np.random.default_rng(0)
     write_ids(tiny_benchmark.label("train/0"), rng.integers(0, 3, (32, 48)))  # random ids compress badly
     assert digest_of(tiny_benchmark) != before
-
-
-def test_inspection(tiny_benchmark: Any) -> None:
-    source = find_benchmark(str(tiny_benchmark.yaml))
-    dataset = open_part(tiny_benchmark)
-    facts = inspect_split(dataset, source.benchmark.classes, 255, None)
-    truth: NDArray[np.uint8] = np.stack([dataset.labels(i) for i in range(5)])  # type: ignore[misc]
-    assert (facts["images"], facts["read"], facts["size"], facts["classes_seen"]) == (5, 5, "48x32", 3)
-    assert facts["ignored_pixels"] == 5 * 4 == (truth == 255).sum()
-    assert facts["labelled"] == pytest.approx(1 - 4 / (32 * 48))
-    assert facts["frequencies"]["road"] == pytest.approx((truth == 1).sum() / (truth < 3).sum())
-    assert sum(facts["frequencies"].values()) == pytest.approx(1)
-    unlabelled = inspect_split(open_part(tiny_benchmark, "proxy"), source.benchmark.classes, 255, 2)
-    assert (unlabelled["images"], unlabelled["read"], unlabelled["labelled"]) == (6, 2, None)
-    Image.new("RGB", (20, 10)).save(tiny_benchmark.data_root / "photos" / "zz.png")
-    mixed = inspect_split(open_part(tiny_benchmark, "proxy"), source.benchmark.classes, 255, None)
-    assert mixed["size"] == "56x40 and others"
-
-
-@pytest.mark.parametrize(
-    ("length", "count", "chosen"), [(3, 5, [0, 1, 2]), (10, 3, [0, 4, 9]), (9, 1, [0]), (100, 2, [0, 99])]
-)
-def test_spread(length: int, count: int, chosen: list[int]) -> None:
-    assert spread(length, count) == chosen
 
 
 def test_an_unknown_streets_kind(tiny_content: dict[str, Any]) -> None:

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gkdbench.data.stream import Batch, Sample, Samples, Share, Ticket, batches, seed_of
-from gkdbench.errors import DataError
-from gkdbench.spec.recipe import Augmentation
+from gkdbench.data.stream import Batch, Sample, Samples, Share, Ticket, batches, seed_of, unit_images
+from gkdbench.errors import DataError, UsageError
+from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DistillationViews, TaskCrops
 
 PHOTOMETRIC = Augmentation(scale=(0.7, 1.5), brightness=0.3, contrast=0.3)
 GEOMETRIC = Augmentation(scale=(0.7, 1.5))
+CROPS = TaskCrops(kind="task_crops", short_sides=(12, 24, 30))
+VIEWS = DistillationViews(kind="distillation_views")
+KNOWN_SUMS = [557724, 527044, 89428]
 IGNORE = 255
 
 
@@ -47,7 +50,7 @@ class Checkerboard:
     def image(self, index: int) -> NDArray[np.uint8]:
         labels = dataclasses.replace(self, labelled=True).labels(index)
         assert labels is not None
-        return np.stack([10 * labels, np.full_like(labels, index), 255 - labels], axis=-1)
+        return np.stack([10 * labels, np.full_like(labels, index % 256), 255 - labels], axis=-1)
 
 
 def make_samples(
@@ -55,13 +58,17 @@ def make_samples(
     *,
     batch: int = 4,
     size: tuple[int, int] = (16, 24),
-    augmentation: Augmentation = PHOTOMETRIC,
+    augmentation: AnyAugmentation = PHOTOMETRIC,
     seed: int = 5,
-    labelled: bool = True,
+    labelled: bool | None = None,
+    repeats: int = 1,
 ) -> Samples:
+    if labelled is None:
+        labelled = not isinstance(augmentation, DistillationViews)
     return Samples(
-        dataset, batch=batch, size=size, augmentation=augmentation, ignore=IGNORE, seed=seed, labelled=labelled
-    )
+        dataset, batch=batch, size=size, augmentation=augmentation, ignore=IGNORE, seed=seed, labelled=labelled,
+        repeats=repeats
+    )  # fmt: skip
 
 
 def equal(one: Batch, other: Batch) -> bool:
@@ -74,9 +81,10 @@ def equal(one: Batch, other: Batch) -> bool:
 
 
 def same(one: Sample, other: Sample) -> bool:
-    assert one.labels is not None and other.labels is not None
+    assert (one.labels is None) == (other.labels is None)
     arrays = np.array_equal(one.image, other.image) and np.array_equal(one.clean, other.clean)
-    return arrays and np.array_equal(one.labels, other.labels) and one.variant == other.variant
+    labels = one.labels is None or np.array_equal(one.labels, other.labels)
+    return arrays and labels and one.variant == other.variant
 
 
 def test_shapes_and_ranges() -> None:
@@ -88,30 +96,48 @@ def test_shapes_and_ranges() -> None:
     assert batch.clean.shape == batch.images.shape and not torch.equal(batch.clean, batch.images)
 
 
-def test_workers_change_nothing() -> None:
-    alone, helped = (list(batches(make_samples(), Share(4, 2), 0, 5, workers)) for workers in (0, 2))
+every_kind = pytest.mark.parametrize(
+    ("augmentation", "repeats"), [(PHOTOMETRIC, 1), (CROPS, 1), (VIEWS, 1), (CROPS, 2), (VIEWS, 3)],
+    ids=["plain", "crops", "views", "crops, repeated", "views, repeated"],
+)  # fmt: skip
+
+
+@every_kind
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(augmentation: AnyAugmentation, repeats: int, workers: int) -> None:
+    samples = make_samples(augmentation=augmentation, repeats=repeats)
+    alone, helped = (list(batches(samples, Share(4, 2), 0, 5, count)) for count in (0, workers))
     assert len(alone) == len(helped) == 10
     assert all(map(equal, alone, helped))
 
 
+@every_kind
 @pytest.mark.parametrize("start", [1, 4, 5])
-def test_a_resumed_stream_goes_on_as_if_nothing_had_happened(start: int) -> None:
-    whole = list(batches(make_samples(), Share(4, 2), 0, 6, workers=0))
-    rest = list(batches(make_samples(), Share(4, 2), start, 6, workers=0))
+def test_a_resumed_stream_goes_on_as_if_nothing_had_happened(
+    augmentation: AnyAugmentation, repeats: int, start: int
+) -> None:
+    samples = make_samples(augmentation=augmentation, repeats=repeats)
+    whole = list(batches(samples, Share(4, 2), 0, 6, workers=0))
+    torch.rand(3)  # whatever the global generators did meanwhile
+    np.random.rand(5)
+    rest = list(batches(make_samples(augmentation=augmentation, repeats=repeats), Share(4, 2), start, 6, workers=0))
     assert len(rest) == 2 * (6 - start)
     assert all(map(equal, whole[2 * start :], rest))
 
 
-def test_the_order_of_reading_changes_nothing() -> None:
+@every_kind
+def test_the_order_of_reading_changes_nothing(augmentation: AnyAugmentation, repeats: int) -> None:
     tickets = [Ticket(step, position) for step in range(5) for position in range(4)]
-    forwards, backwards = make_samples(), make_samples()
+    forwards, backwards = (make_samples(augmentation=augmentation, repeats=repeats) for _ in range(2))
     there = {ticket: forwards[ticket] for ticket in tickets}
     assert all(same(there[ticket], backwards[ticket]) for ticket in reversed(tickets))
 
 
-def test_two_ranks_see_what_one_process_sees_in_two_turns() -> None:
-    alone = list(batches(make_samples(batch=8), Share(8, 2), 0, 3, workers=0))
-    ranks = [list(batches(make_samples(batch=8), Share(8, 2, rank, 2), 0, 3, workers=0)) for rank in (0, 1)]
+@every_kind
+def test_two_ranks_see_what_one_process_sees_in_two_turns(augmentation: AnyAugmentation, repeats: int) -> None:
+    samples = make_samples(Checkerboard(count=9), batch=8, augmentation=augmentation, repeats=repeats)
+    alone = list(batches(samples, Share(8, 2), 0, 3, workers=0))
+    ranks = [list(batches(samples, Share(8, 2, rank, 2), 0, 3, workers=0)) for rank in (0, 1)]
     assert len(alone) == 12 and [len(rank) for rank in ranks] == [6, 6]
     together = [batch for pair in zip(*ranks, strict=True) for batch in pair]
     assert all(map(equal, alone, together))
@@ -143,6 +169,65 @@ def test_the_batch_size_does_not_change_the_sequence() -> None:
     one, other = make_samples(batch=4), make_samples(batch=6)
     for number in range(20):
         assert same(one[Ticket(*divmod(number, 4))], other[Ticket(*divmod(number, 6))])
+
+
+@pytest.mark.parametrize(("count", "repeats"), [(14, 3), (14, 2), (600, 3)])
+def test_repeats_show_an_image_several_times_in_a_row(count: int, repeats: int) -> None:
+    dataset = Checkerboard(count, size=(8, 8))
+    samples = make_samples(dataset, size=(8, 8), augmentation=Augmentation(), repeats=repeats)
+    places = {14: 12, 600: 512}[count]
+    assert samples.places == places and len(samples) == count
+    shown = []
+    for epoch in range(2):
+        order = [samples._order(epoch)[place // repeats] for place in range(places)]
+        found = [int(samples[Ticket(*divmod(epoch * places + place, 4))].clean[0, 0, 1]) for place in range(places)]
+        assert found == [int(index) % 256 for index in order]
+        assert len(set(order)) == -(-places // repeats)
+        shown.append(order)
+    assert shown[0] != shown[1]
+
+
+@pytest.mark.parametrize("augmentation", [CROPS, VIEWS, PHOTOMETRIC])
+def test_repeats_are_augmented_anew(augmentation: AnyAugmentation) -> None:
+    samples = make_samples(batch=6, augmentation=augmentation, repeats=3)
+    for first in (0, 3):
+        images = [samples[Ticket(0, first + number)].image for number in range(3)]
+        assert not any(np.array_equal(images[one], images[other]) for one, other in [(0, 1), (0, 2), (1, 2)])
+
+
+def test_too_few_images_for_repeats_are_refused() -> None:
+    with pytest.raises(UsageError, match="key 'repeats': 7 images fill no batch of 8"):
+        make_samples(batch=8, repeats=3)
+
+
+def test_a_distillation_view_is_its_own_clean_image() -> None:
+    """Float values that were drawn beyond [0, 1] arrive as they are."""
+    drawn = []
+    for batch in batches(make_samples(augmentation=VIEWS), Share(4, 4), 0, 8, workers=0):
+        assert batch.images.shape == (4, 3, 16, 24) and batch.images.dtype == torch.float32
+        assert batch.clean is batch.images and batch.labels is None and batch.variant is None
+        drawn.append(batch.images)
+    assert torch.stack(drawn).max() > 1 and torch.stack(drawn).min() < 0
+    assert unit_images(drawn[0]) is drawn[0]
+
+
+def test_distillation_views_have_no_labels() -> None:
+    with pytest.raises(ValueError, match="distillation views have no labels"):
+        make_samples(augmentation=VIEWS, labelled=True)
+
+
+def test_task_crops_have_the_stages_size_and_labels() -> None:
+    (batch, *_) = batches(make_samples(augmentation=CROPS), Share(4, 4), 0, 1, workers=0)
+    assert batch.images.shape == batch.clean.shape == (4, 3, 16, 24) and batch.images.max() <= 1
+    assert batch.labels is not None and batch.labels.shape == (4, 16, 24) and batch.labels.dtype == torch.int64
+
+
+def test_the_plain_kind_is_bit_for_bit_what_it_was() -> None:
+    """Published runs saw these very batches."""
+    (batch,) = batches(make_samples(augmentation=PHOTOMETRIC), Share(4, 4), 3, 4, workers=0)
+    assert batch.labels is not None
+    sums = [(255 * batch.images).double().sum(), (255 * batch.clean).double().sum(), batch.labels.sum()]
+    assert [round(value.item()) for value in sums] == KNOWN_SUMS
 
 
 def test_another_seed_is_another_stream() -> None:
@@ -267,8 +352,8 @@ def test_a_stream_with_flips_alone_names_its_variants(flip: float, size: tuple[i
     assert {variant % 2 for variant in seen} == {0.0: {0}, 0.5: {0, 1}, 1.0: {1}}[flip]
 
 
-@pytest.mark.parametrize("augmentation", [GEOMETRIC, PHOTOMETRIC, Augmentation(contrast=0.1)])
-def test_an_endless_stream_has_no_variants(augmentation: Augmentation) -> None:
+@pytest.mark.parametrize("augmentation", [GEOMETRIC, PHOTOMETRIC, Augmentation(contrast=0.1), CROPS, VIEWS])
+def test_an_endless_stream_has_no_variants(augmentation: AnyAugmentation) -> None:
     samples = make_samples(augmentation=augmentation)
     (batch,) = batches(samples, Share(4, 4), 0, 1, workers=0)
     assert samples.variants is None and batch.variant is None

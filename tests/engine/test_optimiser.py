@@ -5,7 +5,7 @@ import torch
 from toy import MASK2FORMER, module, recipe
 
 from gkdbench.api import Stage
-from gkdbench.engine.optimiser import build_optimiser
+from gkdbench.engine.optimiser import build_optimiser, set_rates
 
 
 class Joint(Stage):
@@ -70,3 +70,21 @@ def test_what_is_frozen_is_in_no_group(decays):
     held = {id(p) for group in groups for p in group["params"]}
     assert held == {id(p) for p in made.parameters() if p.requires_grad}
     assert not held & {id(p) for p in made.student.encoder.parameters()}
+
+
+def test_rates_grow_with_the_batch_they_are_not_meant_for():
+    made = module(Joint())
+    chosen = recipe(lr=5e-4, encoder_lr=1e-4, batch=128, rates_for_batch=512, warmup=0)
+    optimiser = build_optimiser(made, chosen)
+    encoder = {id(p) for p in made.student.encoder.parameters()}
+    for step, share in ((0, 1.0), (10, 0.5)):
+        set_rates(optimiser, chosen, step)
+        for group in optimiser.param_groups:
+            expected = 2.5e-5 if id(group["params"][0]) in encoder else 1.25e-4
+            assert group["peak"] == pytest.approx(expected) and group["lr"] == pytest.approx(expected * share)
+
+
+def test_rates_stand_as_they_are_where_no_batch_is_named():
+    assert recipe(batch=128).rate_scale == 1.0
+    peaks = {group["peak"] for group in build_optimiser(module(Joint()), recipe(lr=0.3, encoder_lr=0.1)).param_groups}
+    assert peaks == {0.3, 0.1}

@@ -1,6 +1,5 @@
 """Our counts and IoU equal those of cityscapesscripts and torchmetrics on the same predictions."""
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from gkdbench.metrics.confusion import RULES, count, score
+from gkdbench.metrics.confusion import RULES, Score, count, score, tally
 
 CLASSES, IGNORE = 19, 255
 
@@ -40,20 +39,13 @@ CASES = {
 case = pytest.mark.parametrize("truth, predicted", CASES.values(), ids=CASES)
 
 
-@pytest.fixture(scope="module")
-def cityscapes() -> ModuleType:
-    if not hasattr(np, "in1d"):  # removed from NumPy 2.4; the evaluator still asks for it
-        np.in1d = np.isin  # type: ignore[attr-defined]
-    return importlib.import_module("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
-
-
 @case
 def test_iou_equals_cityscapesscripts(
-    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], cityscapes: ModuleType, tmp_path: Path
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], cityscapes_evaluator: ModuleType, tmp_path: Path
 ) -> None:
     """Both sides read the same PNGs' worth of pixels: theirs as label ids, ours as train ids."""
     to_id = np.zeros(256, np.uint8)  # 0: unlabeled, ignored by the evaluator
-    for label in cityscapes.labels:
+    for label in cityscapes_evaluator.labels:
         if 0 <= label.trainId < CLASSES:
             to_id[label.trainId] = label.id
     names: dict[str, list[str]] = {"truth": [], "predicted": []}
@@ -62,10 +54,9 @@ def test_iou_equals_cityscapesscripts(
             path = tmp_path / f"{kind}_{number}.png"
             Image.fromarray(to_id[one]).save(path)
             names[kind].append(str(path))
-    theirs = cityscapes.args
-    theirs.quiet, theirs.JSONOutput, theirs.evalInstLevelScore = True, False, False
-    result = cityscapes.evaluateImgLists(names["predicted"], names["truth"], theirs)
-    by_class = {label.trainId: label.name for label in cityscapes.labels if 0 <= label.trainId < CLASSES}
+    judge = cityscapes_evaluator
+    result = judge.evaluateImgLists(names["predicted"], names["truth"], judge.args)
+    by_class = {label.trainId: label.name for label in judge.labels if 0 <= label.trainId < CLASSES}
     expected = np.array([result["classScores"][by_class[index]] for index in range(CLASSES)])
     ours = score(count(truth, predicted, CLASSES, IGNORE), "skip_absent")
     np.testing.assert_array_equal(ours.iou, expected)  # nan where they have nan
@@ -99,9 +90,58 @@ def test_the_two_rules_by_hand() -> None:
     assert both.accuracy == present.accuracy == pytest.approx(5 / 6)
 
 
+def test_what_is_predicted_on_ignored_pixels_is_an_error_by_one_rule() -> None:
+    """Class 0: 3 right, 1 missed. Class 1: 2 right. Classes 2, 3: in no truth, 3 predicted where it is ignored."""
+    truth = np.array([[0, 0, 0, 0, 1, 1], [255, 255, 255, 255, 255, 255]], np.uint8)
+    predicted = np.array([[0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 3]], np.uint8)
+    counts, void = tally(truth, predicted, 4, 255)
+    np.testing.assert_array_equal(counts, [[3, 1, 0, 0], [0, 2, 0, 0], [0] * 4, [0] * 4])
+    np.testing.assert_array_equal(void, [2, 3, 0, 1])
+    result = score(counts, "void_is_error", void)
+    np.testing.assert_array_equal(result.iou, [3 / 6, 2 / 6, np.nan, 0.0])
+    assert result.mean == pytest.approx((3 / 6 + 2 / 6 + 0) / 3) and result.in_mean == 3
+    assert result.accuracy == pytest.approx(5 / 6)  # of the pixels that have a truth
+    plain = score(counts, "skip_absent", void)
+    np.testing.assert_array_equal(plain.iou, [3 / 4, 2 / 3, np.nan, np.nan])
+    np.testing.assert_array_equal(score(counts, "void_is_error", np.zeros(4, np.int64)).iou, plain.iou)
+    with pytest.raises(ValueError, match="void_is_error needs the predictions on ignored pixels"):
+        score(counts, "void_is_error")
+
+
+def test_excluded_classes_have_an_iou_and_enter_no_mean() -> None:
+    counts = np.array([[3, 1, 0], [0, 2, 0], [1, 0, 5]])
+    whole = score(counts, "skip_absent")
+    without = score(counts, "skip_absent", excluded=[2])
+    np.testing.assert_array_equal(without.iou, whole.iou)
+    assert without.mean == pytest.approx((3 / 5 + 2 / 3) / 2) and without.in_mean == 2
+    assert whole.mean == pytest.approx((3 / 5 + 2 / 3 + 5 / 6) / 3) and whole.accuracy == without.accuracy
+    assert np.isnan(score(counts, "skip_absent", excluded=[0, 1, 2]).mean)
+
+
+@case
+def test_only_present_classes_count_as_in_the_tool_of_bdd100k(
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
+) -> None:
+    """That tool gives the ignored pixels an index of their own, and averages over the classes of the truth."""
+    size = CLASSES + 1
+    theirs = np.where(truth == IGNORE, CLASSES, truth).astype(np.int64).reshape(-1)
+    known = theirs < CLASSES
+    table = np.bincount(size * theirs[known] + predicted.reshape(-1)[known], minlength=size**2).reshape(size, size)
+    union = table.sum(1) + table.sum(0) - table.diagonal()
+    iou = np.array([table[k, k] / union[k] for k in np.unique(theirs[known])])
+    counts, void = tally(truth, predicted, CLASSES, IGNORE)
+    ours = score(counts, "present_in_truth", void)
+    assert ours.mean == pytest.approx(iou.mean(), rel=1e-12) and ours.in_mean == len(iou)
+
+
+def of_rule(counts: NDArray[np.int64], rule: str) -> Score:
+    """Score counts by any rule, with nothing predicted on ignored pixels."""
+    return score(counts, rule, np.zeros(len(counts), np.int64))
+
+
 def test_a_class_that_is_never_predicted_scores_nought_and_is_named() -> None:
     for rule in RULES:
-        result = score(np.array([[4, 0], [2, 0]]), rule)
+        result = of_rule(np.array([[4, 0], [2, 0]]), rule)
         assert result.never_predicted == (1,)
         np.testing.assert_allclose(result.iou, [4 / 6, 0.0])
         assert result.mean == pytest.approx(1 / 3) and result.in_mean == 2
@@ -112,7 +152,7 @@ def test_nothing_counted(rule: str) -> None:
     truth = np.full((3, 3), IGNORE, np.uint8)
     counts = count(truth, np.zeros_like(truth), 2, IGNORE)
     assert counts.sum() == 0
-    result = score(counts, rule)
+    result = of_rule(counts, rule)
     assert np.isnan(result.iou).all() and np.isnan(result.mean) and np.isnan(result.accuracy)
     assert result.in_mean == 0 and result.never_predicted == ()
 
@@ -125,6 +165,11 @@ def test_large_counts_do_not_overflow() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"truth \(2, 3\) and prediction \(3, 2\) differ in shape"):
         count(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), 2, IGNORE)
+    for stray in (2, 254):
+        with pytest.raises(ValueError, match="truth holds a value that is neither one of 2 classes nor 255"):
+            count(np.full((2, 3), stray, np.uint8), np.zeros((2, 3), np.uint8), 2, IGNORE)
+    with pytest.raises(ValueError, match="truth holds a value that is neither one of 2 classes nor 100"):
+        count(np.full((2, 3), 255, np.uint8), np.zeros((2, 3), np.uint8), 2, 100)
     with pytest.raises(ValueError, match="unknown rule of the mean 'median'"):
         score(np.eye(2, dtype=np.int64), "median")
 
@@ -138,7 +183,9 @@ rules = st.sampled_from(sorted(RULES))
 
 @given(PIXELS, GUESSES)
 def test_every_known_pixel_is_counted_once(truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
-    counts = count(truth, predicted, K, IGNORE)
+    counts, void = tally(truth, predicted, K, IGNORE)
+    assert np.array_equal(counts, count(truth, predicted, K, IGNORE)) and counts.dtype == void.dtype == np.int64
+    assert np.array_equal(void, [((predicted == k) & (truth == IGNORE)).sum() for k in range(K)])
     assert counts.sum() == (truth != IGNORE).sum()
     assert np.array_equal(counts.sum(1), [(truth == k).sum() for k in range(K)])
     assert np.array_equal(counts.sum(0), [((predicted == k) & (truth != IGNORE)).sum() for k in range(K)])
@@ -153,7 +200,7 @@ def test_counts_of_parts_add_up(truth: NDArray[np.uint8], predicted: NDArray[np.
 
 @given(COUNTS, rules)
 def test_iou_is_a_share(counts: NDArray[np.int64], rule: str) -> None:
-    result = score(counts, rule)
+    result = of_rule(counts, rule)
     known = result.iou[~np.isnan(result.iou)]
     assert ((known >= 0) & (known <= 1)).all() and len(known) == result.in_mean
     if len(known):
@@ -162,7 +209,7 @@ def test_iou_is_a_share(counts: NDArray[np.int64], rule: str) -> None:
 
 @given(COUNTS, rules, st.permutations(range(K)))
 def test_renaming_classes_renames_the_scores(counts: NDArray[np.int64], rule: str, order: list[int]) -> None:
-    one, other = score(counts, rule), score(counts[np.ix_(order, order)], rule)
+    one, other = of_rule(counts, rule), of_rule(counts[np.ix_(order, order)], rule)
     np.testing.assert_array_equal(one.iou[order], other.iou)
     assert one.in_mean == other.in_mean
     np.testing.assert_allclose(one.mean, other.mean, rtol=1e-12)

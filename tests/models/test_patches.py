@@ -132,6 +132,10 @@ def test_a_stage_may_ask_for_other_patches_and_the_next_for_others_again() -> No
     made.resize((112, 112))
     assert (made.grid, made.patch) == ((7, 7), 16)
     assert torch.equal(made.model.patch_embed.proj.weight, plain_kernel(kernel, (16, 16), False))
+    unsaid = encoder(patch=None, resampling="timm")
+    unsaid.resize((48, 48), 16)
+    unsaid.resize((56, 56))
+    assert unsaid.patch == 14  # the architecture's own, whatever came between
     assert made.whole((50, 50)) == (64, 64) and made.whole((50, 50), 14) == (56, 56)
     with pytest.raises(UsageError, match=r"has patches of 14, the recipe says 8; say how"):
         encoder().resize((56, 56), 8)

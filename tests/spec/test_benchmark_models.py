@@ -49,7 +49,37 @@ def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("label_map", {-1: 0}, "label_map: id -1 is outside 0..65535"),
         ("label_map", {0: 3}, "label_map: id 0 maps to 3, which is no class"),
         ("label_map", {"sky": 0}, "key 'label_map.sky': Input should be a valid integer"),
-        ("mean_rule", "skip_absnt", "key 'mean_rule': Input should be 'skip_absent' or 'present_in_truth'"),
+        ("mean_rule", "skip_absnt", "key 'mean_rule': Input should be 'skip_absent', 'present_in_truth' or 'void"),
+        ("excluded_from_mean", ["boat"], "excluded_from_mean: 'boat' is not a class"),
+        ("excluded_from_mean", ["car", "sky", "road"], "excluded_from_mean leaves no class in the mean"),
+        ("ood_targets", ["dusk", "noon"], "ood_targets: 'noon' is not a target"),
+        ("ood_targets", ["dusk", "dusk"], "ood_targets needs at least one target, each once"),
+        ("ood_targets", [], "ood_targets needs at least one target, each once"),
+        ("groups", {"dim": ["dusk", "val"]}, "groups 'dim': 'val' is not a target"),
+        ("groups", {"dim": []}, "groups 'dim' needs at least one target, each once"),
+        ("groups", {"dusk": ["dusk", "dawn"]}, "groups: 'dusk' is a target's name"),
+        ("groups", {"a/b": ["dusk"]}, "key 'groups.a/b': String should match"),
+        ("inference_of", {"noon": {"size": [32, 48]}}, "inference_of: 'noon' is neither a target nor 'val'"),
+        (
+            "inference_of",
+            {"val": {"size": [64, 96]}},
+            "inference_of 'val': the model would see 64x96 there and 32x48 elsewhere; give both one window",
+        ),
+        (
+            "inference_of",
+            {"dusk": {"size": [64, 96], "window": [16, 16], "stride": [8, 8]}},
+            "inference_of 'dusk': the model would see 16x16 there and 32x48 elsewhere; give both one window",
+        ),
+        (
+            "inference_of",
+            {"dusk": {"size": [32, 48], "flip": True}},
+            "inference_of 'dusk': scales and flip must be those of inference",
+        ),
+        (
+            "inference_of",
+            {"dusk": {"size": [32, 48], "fit": "native"}},
+            "key 'inference_of.dusk': fit 'native' needs a window and a stride",
+        ),
         ("name", "../elsewhere", "key 'name': String should match pattern"),
         ("name", "a\n", "key 'name': String should match pattern"),
         ("targets", {}, "key 'targets': Dictionary should have at least 1 item"),
@@ -110,6 +140,24 @@ def test_a_stage_left_out_is_named(tiny_content: dict[str, Any]) -> None:
 def test_the_tiny_benchmark_itself_is_sound(tiny_content: dict[str, Any]) -> None:
     benchmark = parse(Benchmark, tiny_content, "my.yaml")
     assert isinstance(benchmark.proxy, FolderSplit) and benchmark.proxy.labels is None
+
+
+def test_targets_may_be_judged_and_averaged_otherwise(tiny_content: dict[str, Any]) -> None:
+    plain = parse(Benchmark, tiny_content, "my.yaml")
+    assert plain.averaged == ["dusk", "dawn"] and plain.inference_for("dusk") == plain.inference
+    added = {"excluded_from_mean", "ood_targets", "groups", "inference_of"}
+    assert not added & plain.model_dump().keys()
+    native = {"size": [8, 8], "fit": "native", "window": [32, 48], "stride": [21, 32]}
+    more = {"ood_targets": ["dawn"], "groups": {"dim": ["dusk", "dawn"]}, "excluded_from_mean": ["car"]}
+    benchmark = parse(Benchmark, {**tiny_content, **more, "inference_of": {"dusk": native}}, "my.yaml")
+    assert benchmark.averaged == ["dawn"] and added <= benchmark.model_dump().keys()
+    assert benchmark.inference_for("dusk").fit == "native" and benchmark.inference_for("dusk").window == (32, 48)
+    assert benchmark.inference_for("val") == benchmark.inference_for("dawn") == benchmark.inference
+    with pytest.raises(UsageError, match="separates_most 'dusk' is not among ood_targets"):
+        parse(Benchmark, {**tiny_content, **more, "separates_most": "dusk"}, "my.yaml")
+    named = {**tiny_content["targets"], "val": tiny_content["targets"]["dusk"]}
+    with pytest.raises(UsageError, match="inference_of: 'val' is the in-domain split and a target's name"):
+        parse(Benchmark, {**tiny_content, "targets": named, "inference_of": {"val": native}}, "my.yaml")
 
 
 def test_a_preset_finds_every_stage(tiny_content: dict[str, Any]) -> None:

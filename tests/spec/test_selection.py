@@ -188,6 +188,19 @@ def test_a_record_says_how_to_repeat_its_run(changes: dict[str, Any]) -> None:
     assert again == run
 
 
+def test_augmentation_at_test_time_holds_for_every_split(tiny_benchmark: Any) -> None:
+    native = {"size": [8, 8], "fit": "native", "window": [32, 48], "stride": [21, 32]}
+    path = str(tiny_benchmark.rewrite(inference_of={"dusk": native}))
+    (plain,) = chosen(benchmarks=(path,))
+    (run,) = chosen(benchmarks=(path,), tta=("0.5", "1", "flip"))
+    assert run.marks == ("tta",) and plain.marks == ()
+    for name in ("val", "dusk", "dawn"):
+        before, after = plain.benchmark.inference_for(name), run.benchmark.inference_for(name)
+        assert after.tta == ["scale 0.5", "scale 1", "flip"]
+        assert after == before.model_copy(update={"scales": (0.5, 1.0), "flip": True})
+    assert run.benchmark.inference_for("dusk").fit == "native"
+
+
 def test_a_run_of_a_users_file_and_benchmark_can_be_repeated(tiny_benchmark: Any, tmp_path: Path) -> None:
     (tmp_path / "kd.py").write_text("def kd(pair, *, mode: str = 'a', clip: float | None = None): return []\n")
     (run,) = chosen(

@@ -1,0 +1,215 @@
+"""`gkdbench check data`: whether a benchmark's data, or a dataset's, is all there and what it should be.
+
+Keys of the JSON document, which scripts may rely on:
+
+    status         ok, or failed where there is a problem (exit code 3)
+    benchmark, version, dataset   what was checked; null where it is not that
+    classes        how many
+    splits         by name: status (ok, failed, absent), images, expected (counts that are right; empty: any), read,
+                   size, labelled (share of the pixels read; null without labels), ignored_pixels, classes_seen,
+                   frequencies (shares of the labelled pixels), without_labelled_pixel (images), labels_without_image,
+                   digest, notes
+    problems       list of: split, kind (opening, count, file, labels, overlap), message
+    overlaps       candidates (images with the byte size of one of another split), compared (of these), found: list of
+                   splits (two), images, example (two), expected, reason; null where there are not two splits
+    contact_sheet  path, or null where no image can be read
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gkdbench.cli.console import command, print_json, print_table, say
+from gkdbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from gkdbench.data.dataset import Image
+    from gkdbench.data.health import Health, SplitHealth
+    from gkdbench.data.subject import Subject
+
+SHOWN_IMAGES = 6
+SHOWN_PROBLEMS = 10
+"""Lines per split; the JSON document has all."""
+
+
+@command
+def check_data(
+    name: Annotated[
+        str,
+        typer.Argument(help="Benchmark by name or path of a YAML; dataset by name, or as datasets/FILE.yaml:NAME."),
+    ],
+    dataset: Annotated[
+        bool, typer.Option("--dataset", help="NAME is a dataset, where a benchmark has this name too.")
+    ] = False,
+    data_root: Annotated[
+        Path | None, typer.Option(envvar="GKDBENCH_DATA", help="Folder of downloaded data.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the contact sheet goes.")] = None,
+    sample: Annotated[int, typer.Option(help="Images read per split.", min=1)] = 12,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read every image; interrupted and repeated, it goes on where it was.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes of --full; 0: one per processor.", min=0)] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="With --full: read again what was read before.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Count, read and compare the images of all splits, and draw a contact sheet."""
+    subject = find_subject(name, dataset)
+    from gkdbench.cli.display import choose_display
+    from gkdbench.data.dataset import DataPlace
+    from gkdbench.data.full_reading import Effort
+    from gkdbench.data.health import examine
+    from gkdbench.data.reading_processes import all_processors
+    from gkdbench.engine.interruption import stop_on_signals
+
+    with stop_on_signals() as stop:
+        effort = Effort(None if full else sample, workers or all_processors(), fresh, stop.check)
+        health = examine(subject, DataPlace(data_root), effort, choose_display())
+    sheet = draw(health, out or Path(f"{subject.name}-contact-sheet.png"))
+    if as_json:
+        print_json(document(health, sheet))
+    else:
+        _print(health)
+        if sheet is not None:
+            say(f"contact sheet: {sheet}")
+    if health.problems:
+        count = len(health.problems)
+        say(f"gkdbench: {subject.kind} {subject.name}: {count} problem{'s' if count > 1 else ''} with its data")
+        raise typer.Exit(DataError.exit_code)
+
+
+def find_subject(name: str, dataset: bool = False) -> "Subject":
+    """Return what a name on the command line means: a benchmark before a dataset, where both are called so."""
+    from gkdbench.data.subject import benchmark_subject, dataset_subject
+    from gkdbench.spec.catalogue import benchmark_files, find_benchmark
+    from gkdbench.spec.dataset_catalogue import FOLDER, datasets, find_dataset
+    from gkdbench.spec.documents import nearest
+
+    path, _, own = name.rpartition(":")
+    if path.endswith((".yaml", ".yml")):
+        file = Path(path).resolve()
+        if not file.is_file() or file.parent.name != FOLDER:
+            raise UsageError(f"check data {name}: {path} is no file in a folder called {FOLDER!r}")
+        return dataset_subject(find_dataset(own, file.parent.parent))
+    if name.endswith((".yaml", ".yml")):
+        return benchmark_subject(find_benchmark(name))
+    benchmarks, known = benchmark_files(), datasets()
+    if name in known and (dataset or name not in benchmarks):
+        return dataset_subject(known[name])
+    if dataset or name not in benchmarks:
+        names = list(known) if dataset else [*benchmarks, *known]
+        raise UsageError(
+            f"check data: no {'' if dataset else 'benchmark or '}dataset {name!r}{nearest(name, names)} (gkdbench list "
+            "benchmarks, gkdbench list datasets)"
+        )
+    if name in known:
+        say(f"{name} is a benchmark; the dataset of this name by itself: --dataset")
+    return benchmark_subject(find_benchmark(name))
+
+
+def document(health: "Health", sheet: Path | None) -> dict[str, Any]:
+    """Return the JSON document."""
+    subject, comparison = health.subject, health.comparison
+    found = [
+        {
+            "splits": list(one.splits), "images": one.images, "example": list(one.example),
+            "expected": one.reason is not None, "reason": one.reason,
+        }
+        for one in (comparison.overlaps if comparison else ())
+    ]  # fmt: skip
+    return {
+        "status": "failed" if health.problems else "ok",
+        "benchmark": subject.name if subject.kind == "benchmark" else None,
+        "version": subject.version,
+        "dataset": subject.name if subject.kind == "dataset" else None,
+        "classes": len(subject.labels.classes),
+        "splits": {split.part.name: split.facts() for split in health.splits},
+        "problems": [
+            {"split": one.split, "kind": one.kind, "message": one.message} for one in health.problems
+        ],
+        "overlaps": comparison
+        and {"candidates": comparison.candidates, "compared": comparison.compared, "found": found},
+        "contact_sheet": sheet and str(sheet.resolve()),
+    }
+
+
+def _print(health: "Health") -> None:
+    classes = health.subject.labels.classes
+    rows = [["split", "images", "expected", "read", "size", "labelled %", "classes seen", "problems"]]
+    for split in health.splits:
+        facts = split.facts()
+        labelled = facts["labelled"]
+        rows.append(
+            [
+                split.part.name,
+                split.status if facts["images"] is None else str(facts["images"]),
+                " or ".join(map(str, split.expected)),
+                str(facts["read"]),
+                facts["size"],
+                (f"{100 * labelled:.1f}" if labelled is not None else "unlabelled" if facts["read"] else ""),
+                f"{facts['classes_seen']} of {len(classes)}" if labelled is not None else "",
+                str(len(split.problems) or ""),
+            ]
+        )
+    print_table(rows)
+    labelled_splits = [split for split in health.splits if split.facts()["labelled"]]
+    if labelled_splits:
+        shares = {split.part.name: split.facts()["frequencies"] for split in labelled_splits}
+        print("\nclasses, % of the labelled pixels read")
+        print_table(
+            [["class", *shares], *([name, *(f"{100 * one[name]:.2f}" for one in shares.values())] for name in classes)]
+        )
+    remarks = [*_remarks(health)]
+    if remarks:
+        print("\n" + "\n".join(remarks))
+
+
+def _remarks(health: "Health") -> list[str]:
+    lines = [f"{split.part.name}: {note}" for split in health.splits for note in split.notes]
+    comparison = health.comparison
+    if comparison is not None:
+        lines += [one.message for one in comparison.overlaps if one.reason is not None]
+        if comparison.candidates > comparison.compared:
+            lines.append(
+                f"shared images: compared {comparison.compared} of {comparison.candidates} whose size in bytes is that "
+                "of an image of another split; --full compares all"
+            )
+    for split in {problem.split: None for problem in health.problems}:
+        messages = [problem.message for problem in health.problems if problem.split == split]
+        lines += [f"problem: {split}: {message}" for message in messages[:SHOWN_PROBLEMS]]
+        if len(messages) > SHOWN_PROBLEMS:
+            lines.append(f"problem: {split}: {len(messages) - SHOWN_PROBLEMS} more; --json names all")
+    return lines
+
+
+def draw(health: "Health", path: Path) -> Path | None:
+    """Draw a contact sheet of the images that can be read; None where there is none."""
+    import numpy as np
+
+    from gkdbench.data.contact_sheet import contact_sheet
+    from gkdbench.run.files import clear_errors, make_folder
+
+    rows = [(split.part.name, *_shown(split)) for split in health.splits if split.dataset is not None]
+    rows = [row for row in rows if row[1]]
+    if not rows:
+        return None
+    make_folder(path.parent)
+    with clear_errors(path):
+        contact_sheet(rows, np.array(health.subject.palette, np.uint8), path, health.subject.labels.classes)
+    return path
+
+
+def _shown(split: "SplitHealth") -> "tuple[list[Image], list[Image] | None]":
+    from gkdbench.data.inspection import read, spread
+
+    assert split.dataset is not None
+    pairs = []
+    for index in spread(len(split.dataset), SHOWN_IMAGES):
+        try:
+            pairs.append(read(split.dataset, index, labelled=split.part.labelled))
+        except DataError:  # named among the problems where it was read for them
+            continue
+    labels = [label for _, label in pairs if label is not None]
+    return [image for image, _ in pairs], labels or None

@@ -1,0 +1,107 @@
+"""Zip and tar archives read in place: an index of what is inside, and the bytes of one member.
+
+Nothing is ever unpacked, so names inside can lead nowhere; a member that claims to be huge is not read.
+"""
+
+import os
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from lzma import LZMAError
+from pathlib import Path
+
+from gkdbench.errors import DataError
+
+LARGEST = 2**30
+"""Bytes of the largest member that is read: the largest official tile has 108 MB."""
+SUFFIXES = (".zip", ".tar")
+COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
+_NESTED = ".tar"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A file on disk, or inside an archive."""
+
+    path: str
+    """Relative to the root, or inside the archive; for messages and sorting."""
+    size: int
+    file: Path
+    """The file itself, or the archive."""
+    inside: str | None = None
+    """Name inside a zip."""
+    offset: int | None = None
+    """Where the bytes begin inside a tar."""
+
+    def __str__(self) -> str:
+        return str(self.file) if self.inside is None and self.offset is None else f"{self.file}:{self.path}"
+
+    def read(self) -> bytes:
+        """Return the bytes; DataError where the file or archive is damaged."""
+        if self.size > LARGEST:
+            raise DataError(f"{self}: claims {self.size / 2**30:.1f} GiB, more than any image has; not read")
+        try:
+            if self.inside is not None:
+                return _zip(str(self.file), os.getpid()).read(self.inside)
+            with self.file.open("rb") as stream:
+                if self.offset is None:
+                    return stream.read()
+                stream.seek(self.offset)
+                content = stream.read(self.size)
+        except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError) as error:
+            raise DataError(f"{self}: cannot be read ({error}); get the file again") from error
+        if len(content) < self.size:
+            raise DataError(f"{self}: the archive ends before its member does; get it again")
+        return content
+
+
+@lru_cache(maxsize=64)
+def _zip(path: str, _process: int) -> zipfile.ZipFile:
+    # one per process: forked loaders would share the position in the file
+    return zipfile.ZipFile(path)
+
+
+def members(path: Path) -> tuple[Member, ...]:
+    """Return the files inside an archive; DataError where it is damaged or a name in it leaves the archive."""
+    state = path.stat()
+    return _members(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _members(path: Path, _size: int, _modified: int) -> tuple[Member, ...]:
+    found = tuple(_in_zip(path) if path.suffix == ".zip" else _in_tar(path, 0, ""))
+    for member in found:
+        if member.path.startswith("/") or ".." in member.path.split("/") or "\\" in member.path:
+            raise DataError(f"{path}: holds a member named {member.path!r}, which leads outside: not an official one")
+    return found
+
+
+def _in_zip(path: Path) -> Iterator[Member]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if not info.is_dir():
+                    yield Member(info.filename, info.file_size, path, inside=info.filename)
+    except (zipfile.BadZipFile, OSError, struct.error) as error:
+        raise DataError(f"{path}: cannot be read as a zip ({error}); is the download complete?") from error
+
+
+def _in_tar(path: Path, start: int, before: str) -> Iterator[Member]:
+    """Yield what a tar holds from a byte on; tars inside it are looked into (ImageNet's training set has such)."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(start)
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                inner = [(i.name, i.size, i.offset_data) for i in archive if i.isfile()]
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as a tar ({error}); is the download complete?") from error
+    for name, size, offset in inner:
+        name = before + name.removeprefix("./")
+        if name.endswith(_NESTED):
+            yield from _in_tar(path, offset, name.removesuffix(_NESTED) + "/")
+        else:
+            yield Member(name, size, path, offset=offset)

@@ -1,0 +1,158 @@
+"""A split of files as a dataset: pairs found when it is opened, pictures decoded when they are asked for."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gkdbench.data.files.archives import COMPRESSED_TARS, Member
+from gkdbench.data.files.label_map import LabelMap, Raw
+from gkdbench.data.files.pictures import read_image, read_labels, size_of
+from gkdbench.data.files.tree import find, name_of
+from gkdbench.errors import DataError
+from gkdbench.spec.dataset import PLACE, Layout
+
+Kind = Literal["ids", "colours", "red16"]
+
+
+@dataclass(frozen=True)
+class FilesDataset:
+    """Pairs of image and label files, unpacked or in archives."""
+
+    root: Path
+    names: Sequence[str]
+    images: Sequence[Member]
+    label_files: Sequence[Member] | None
+    kind: Kind = "ids"
+    label_map: LabelMap | None = None
+    resizes_labels: bool = False
+    without_image: int = field(default=0, compare=False)
+    """Label files that no image goes with."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        """Return the image's name: what its path has in the template's placeholders."""
+        return self.names[index]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return an RGB image, uint8 [H, W, 3]."""
+        return read_image(self.images[index])
+
+    def ids(self, index: int, size: tuple[int, int]) -> Raw | None:
+        """Return a label file's content [H, W], which must be of the image's size; None for an unlabelled split."""
+        if self.label_files is None:
+            return None
+        member = self.label_files[index]
+        found = read_labels(member, self.kind)
+        if found.shape == size:
+            return found
+        if not self.resizes_labels:
+            raise DataError(
+                f"{member}: label of {found.shape[1]}x{found.shape[0]} pixels for an image of {size[1]}x{size[0]} "
+                f"({self.images[index]}); get both from one release"
+            )
+        rows, columns = (_nearest(new, old) for new, old in zip(size, found.shape, strict=True))
+        return found[rows[:, None], columns[None]]
+
+    def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
+        """Return image [H, W, 3] and label content [H, W], each decoded once; see `mapped`."""
+        image = self.image(index)
+        return image, self.ids(index, (image.shape[0], image.shape[1]))
+
+    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+        """Return class indices of a label's content, or of a part of it."""
+        assert self.label_map is not None
+        where = str(self.label_files[index]) if index is not None and self.label_files else str(self.root)
+        return self.label_map.mapped(raw, where)
+
+    def labels(self, index: int) -> NDArray[np.uint8] | None:
+        """Return class indices or the ignore value, uint8 [H, W]; None for an unlabelled split."""
+        if self.label_files is None:
+            return None
+        raw = self.ids(index, size_of(self.images[index]))
+        assert raw is not None
+        return self.mapped(raw, index)
+
+    def inventory(self) -> list[tuple[str, int, int]]:
+        """Return name, image bytes and label bytes of every pair: what the data digest is made of."""
+        labels = self.label_files
+        label_bytes = [0] * len(self.names) if labels is None else [member.size for member in labels]
+        return [
+            (name, image.size, size) for name, image, size in zip(self.names, self.images, label_bytes, strict=True)
+        ]
+
+    def meaning(self) -> object:
+        """Return what the labels mean, for the digest."""
+        return None if self.label_map is None else [self.kind, self.resizes_labels, *self.label_map.identity()]
+
+    def cut(self, limit: int | None) -> "FilesDataset":
+        """Return the first `limit` images."""
+        part = slice(limit)
+        labels = None if self.label_files is None else self.label_files[part]
+        return FilesDataset(
+            self.root, self.names[part], self.images[part], labels, self.kind, self.label_map, self.resizes_labels,
+            self.without_image
+        )  # fmt: skip
+
+
+def _nearest(new: int, old: int) -> NDArray[np.intp]:
+    found: NDArray[np.intp] = ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+    return found
+
+
+
+
+class NoLabels(DataError):
+    """No image of a layout has a label file: perhaps another layout is meant."""
+
+
+def open_files(
+    root: Path,
+    layout: Layout,
+    only: Mapping[str, Sequence[str]],
+    *,
+    held: tuple[Kind, LabelMap] | None,
+    resizes_labels: bool = False,
+    expected: str = "",
+) -> FilesDataset | None:
+    """Open the files of a layout below a root; None where it has no image of the split.
+
+    held: what label files hold, and its map; None: labels are not wanted. `expected` ends the message where an image
+    has no label file (NoLabels where none has, else DataError).
+    """
+    images = find(root, layout.images, only)
+    if not images:
+        return None
+    keys = list(images)
+    label_files, without = None, 0
+    if layout.labels is not None and held is not None:
+        places = set(PLACE.findall(layout.labels))
+        found = {frozenset(key): member for key, member in find(root, layout.labels, only, layout.repairs).items()}
+        wanted = [frozenset((place, value) for place, value in key if place in places) for key in keys]
+        missing = [key for key, pairs in zip(keys, wanted, strict=True) if pairs not in found]
+        if missing:
+            kind_of_error = NoLabels if len(missing) == len(keys) else DataError
+            raise kind_of_error(
+                f"{root}: no label file for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
+                f"have none; expected {_filled(layout.labels, dict(missing[0]))}){expected}"
+            )
+        label_files = [found[pairs] for pairs in wanted]
+        without = len(found.keys() - set(wanted))
+    names = [name_of(key, only) for key in keys]
+    kind, label_map = held or ("ids", None)
+    return FilesDataset(root, names, list(images.values()), label_files, kind, label_map, resizes_labels, without)
+
+
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return PLACE.sub(lambda match: values[match[1]], template)
+
+
+def packed_otherwise(root: Path) -> list[str]:
+    """Return archives in a folder that cannot be read in place."""
+    return sorted(entry.name for entry in os.scandir(root) if entry.name.lower().endswith(COMPRESSED_TARS))

@@ -1,0 +1,86 @@
+"""From what label files hold to class indices: one table per dataset and benchmark, applied to a crop or a whole."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gkdbench.errors import DataError, UsageError
+from gkdbench.spec.dataset import Colour, Labels
+from gkdbench.spec.documents import nearest
+
+Raw = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
+"""[H, W] ids, or colours as 0xRRGGBB."""
+
+
+def code_of(colour: Colour) -> int:
+    """Return a colour as one number, 0xRRGGBB."""
+    return colour[0] << 16 | colour[1] << 8 | colour[2]
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Class index, or the ignore value, of every id or colour."""
+
+    colours: bool
+    known: NDArray[np.int32] = field(repr=False)
+    """Ids or colour codes in order."""
+    indices: NDArray[np.uint8] = field(repr=False)
+    """Their class indices."""
+    ignore: int
+    others_ignored: bool
+    table: NDArray[np.uint8] = field(repr=False)
+    """Class index of ids 0..255; `absent` where an id is unknown."""
+    absent: int
+
+    @classmethod
+    def of(cls, labels: Labels, classes: Sequence[str], ignore: int, whose: str) -> "LabelMap":
+        """Return the map to a benchmark's classes; UsageError where the dataset has a class that is none of them."""
+        pairs: dict[int, int] = {}
+        for name, value in labels.values():
+            if name is not None and name not in classes:
+                raise UsageError(f"{whose}: class {name!r} is none of the benchmark's{nearest(name, classes)}")
+            number = code_of(value) if isinstance(value, tuple) else value
+            pairs[number] = ignore if name is None else classes.index(name)
+        return cls.from_pairs(pairs, ignore, colours=labels.kind == "colours", lenient=labels.others == "ignored")
+
+    @classmethod
+    def from_pairs(cls, pairs: Mapping[int, int], ignore: int, *, colours: bool, lenient: bool) -> "LabelMap":
+        """Return the map of ids or colour codes to class indices."""
+        known = np.array(sorted(pairs), np.int32)
+        indices = np.array([pairs[number] for number in sorted(pairs)], np.uint8)
+        used = {*indices.tolist(), ignore}
+        absent = ignore if lenient else next(value for value in range(255, -1, -1) if value not in used)
+        table = np.full(256, absent, np.uint8)
+        for number, index in pairs.items():
+            if number < 256:
+                table[number] = index
+        return cls(colours, known, indices, ignore, lenient, table, absent)
+
+    def mapped(self, raw: Raw, where: str) -> NDArray[np.uint8]:
+        """Return class indices [H, W] of ids or colours; DataError with the first unknown one."""
+        if raw.dtype == np.uint8 and not self.colours:
+            found: NDArray[np.uint8] = self.table[raw]
+            unknown = None if self.others_ignored else found == self.absent
+        else:
+            place = np.searchsorted(self.known, raw).clip(max=len(self.known) - 1)
+            found = self.indices[place]
+            wrong = self.known[place] != raw
+            found[wrong] = self.ignore
+            unknown = None if self.others_ignored else wrong
+        if unknown is not None and unknown.any():
+            value = int(raw[unknown].flat[0])
+            raise DataError(
+                f"{where}: {self.shown(value)} is not in the label map ({int(unknown.sum())} pixels): another "
+                "release of the data? Else add it to the map"
+            )
+        return found
+
+    def shown(self, value: int) -> str:
+        """Return an id or colour as a user would write it."""
+        return f"colour {value >> 16},{value >> 8 & 255},{value & 255}" if self.colours else f"label id {value}"
+
+    def identity(self) -> list[object]:
+        """Return what the map is, for a digest."""
+        return [self.colours, self.known.tolist(), self.indices.tolist(), self.ignore, self.others_ignored]

@@ -1,0 +1,160 @@
+"""Opening a split of files: its root below the data root, the layout that lies there, what the labels mean."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gkdbench.data.files.dataset import FilesDataset, Kind, NoLabels, open_files, packed_otherwise
+from gkdbench.data.files.label_map import LabelMap
+from gkdbench.data.files.tiles import TiledDataset
+from gkdbench.data.files.tree import archives, find
+from gkdbench.data.files.variants import HalvedDataset
+from gkdbench.errors import DataError, UsageError
+from gkdbench.spec.dataset import DatasetEntry, DatasetSplit, FilesSplit, Labels, Layout
+from gkdbench.spec.dataset_catalogue import DatasetSource, find_dataset
+from gkdbench.spec.documents import nearest
+
+Opened = FilesDataset | TiledDataset | HalvedDataset
+
+
+class Meaning:
+    """What labels are to a benchmark: its classes, its ignore value, and its own map where a dataset brings none."""
+
+    def __init__(self, classes: Sequence[str], ignore: int, label_map: Mapping[int, int] | None) -> None:
+        self.classes, self.ignore, self.label_map = classes, ignore, label_map
+
+    def of(self, labels: Labels | None, whose: str) -> tuple[Kind, LabelMap]:
+        """Return how label files are read, and their map to class indices."""
+        if labels is not None:
+            return labels.kind, LabelMap.of(labels, self.classes, self.ignore, whose)
+        pairs = dict(self.label_map) if self.label_map is not None else {i: i for i in range(len(self.classes))}
+        pairs.setdefault(self.ignore, self.ignore)
+        return "ids", LabelMap.from_pairs(pairs, self.ignore, colours=False, lenient=False)
+
+
+def open_dataset(
+    split: DatasetSplit, meaning: Meaning, *, beside: Path, data_root: Path | None, cache: Path, labelled: bool
+) -> Opened:
+    """Open a split of a dataset of the catalogue; DataError where it is not there or is another release."""
+    source = find_dataset(split.dataset, beside)
+    entry = source.entry
+    if entry.counts and split.split not in entry.counts:
+        raise UsageError(
+            f"dataset {split.dataset!r} has no split {split.split!r}{nearest(split.split, entry.counts)} (known: "
+            f"{', '.join(entry.counts)})"
+        )
+    root = _root(source, split, data_root)
+    unlabelled: NoLabels | None = None
+    for layout in entry.layouts:
+        if split.split not in layout.where:
+            continue
+        try:
+            opened = _open(root, layout, split, entry, meaning, labelled)
+        except NoLabels as error:
+            unlabelled = unlabelled or error
+            continue
+        if opened is None:
+            continue
+        if layout.tile is not None:
+            return TiledDataset.of(opened, layout.tile, cache / "decoded")
+        return HalvedDataset(opened, layout.half.jpeg_quality) if layout.half is not None else opened
+    for template, said in entry.wrong.items():
+        if find(root, template, {}):
+            raise DataError(f"{root}: {said}")
+    raise unlabelled or DataError(_absent(root, source, split))
+
+
+def _open(
+    root: Path, layout: Layout, split: DatasetSplit, entry: DatasetEntry, meaning: Meaning, labelled: bool
+) -> FilesDataset | None:
+    only = dict(layout.where[split.split])
+    for place, values in split.only.items():
+        if f"{{{place}}}" not in layout.images:
+            raise UsageError(
+                f"dataset {split.dataset!r}: only.{place}: its layout {layout.name!r} has no placeholder {place!r} "
+                f"({layout.images})"
+            )
+        only[place] = [value for value in values if value in only.get(place, values)]
+    labels = layout.means or entry.labels
+    held = meaning.of(labels, f"dataset {split.dataset!r}") if labels and labelled else None
+    resizes = labels is not None and labels.other_size == "resize"
+    return open_files(root, layout, only, held=held, resizes_labels=resizes, expected=_not_there(root, entry))
+
+
+def open_own(split: FilesSplit, meaning: Meaning, *, data_root: Path | None, labelled: bool, how: str) -> FilesDataset:
+    """Open files that a user's benchmark names; DataError where there are none."""
+    root = _below(data_root, split.root, how)
+    layout = Layout(name="files", images=split.images, labels=split.labels)
+    held = meaning.of(split.means, "means") if split.labels and labelled else None
+    resizes = split.means is not None and split.means.other_size == "resize"
+    opened = open_files(root, layout, split.only, held=held, resizes_labels=resizes)
+    if opened is None:
+        raise DataError(f"{root}: no image {split.images!r}, neither unpacked nor in {_archives_in(root)}{_hint(how)}")
+    return opened
+
+
+def _root(source: DatasetSource, split: DatasetSplit, data_root: Path | None) -> Path:
+    hint = f"{source.entry.title}: get it from {source.entry.home}; gkdbench list datasets {source.name} says how"
+    names = [split.root] if split.root is not None else source.entry.roots
+    if data_root is None:
+        raise DataError(
+            f"dataset {source.name!r} is read below a data root: give --data-root DIR or set GKDBENCH_DATA ({hint})"
+        )
+    if not data_root.is_dir():
+        raise DataError(f"--data-root {data_root}: no such folder ({hint})")
+    for name in names:
+        if (data_root / name).is_dir():
+            return data_root / name
+    raise DataError(f"{data_root}: no folder {' or '.join(names)} for dataset {source.name!r} ({hint})")
+
+
+def _below(data_root: Path | None, name: str, how: str) -> Path:
+    if data_root is None:
+        raise DataError(
+            f"this benchmark reads {name!r} below a data root: give --data-root DIR or set GKDBENCH_DATA{_hint(how)}"
+        )
+    if not (data_root / name).is_dir():
+        raise DataError(f"{data_root / name}: dataset folder not found{_hint(how)}")
+    return data_root / name
+
+
+def _hint(how: str) -> str:
+    return f"; {' '.join(how.split())}" if how else ""
+
+
+def _archives_in(root: Path) -> str:
+    names = [path.name for path in archives(root)]
+    return f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}" if names else "an archive"
+
+
+def _not_there(root: Path, entry: DatasetEntry) -> str:
+    """Say which official archives lie beside none of their names; empty where none does (all is unpacked)."""
+    present = {path.name for path in archives(root)}
+    absent = [name for name in entry.files if name not in present]
+    return f"; not there: {', '.join(absent)}" if absent and len(absent) < len(entry.files) else ""
+
+
+def _absent(root: Path, source: DatasetSource, split: DatasetSplit) -> str:
+    expected = [layout.images for layout in source.entry.layouts if split.split in layout.where]
+    packed = packed_otherwise(root)
+    advice = (
+        f"unpack {packed[0]} first: it cannot be read in place"
+        if packed
+        else f"get {', '.join(source.entry.files) or 'it'} from {source.entry.home}"
+    )
+    return (
+        f"{root}: no image of {split.dataset} {split.split}; expected {' or '.join(expected)}, unpacked or in an "
+        f"archive{_not_there(root, source.entry)}; {advice}"
+    )
+
+
+def shortfall(split: DatasetSplit, dataset: Opened, beside: Path, data_root: Path | None) -> str | None:
+    """Return what is wrong with the number of images of a split; None where it is right or nothing is expected."""
+    source = find_dataset(split.dataset, beside)
+    expected = source.entry.counts.get(split.split, [])
+    if split.only or not expected or len(dataset) in expected:
+        return None
+    root = _root(source, split, data_root)
+    return (
+        f"{root}: {split.dataset} {split.split} has {len(dataset)} images, expected "
+        f"{' or '.join(map(str, expected))}{_not_there(root, source.entry)}"
+    )

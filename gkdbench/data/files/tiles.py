@@ -1,0 +1,127 @@
+"""Large aerial pictures as square tiles: decoded once into the cache, then mapped from disk tile by tile."""
+
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gkdbench.data.files.archives import Member
+from gkdbench.data.files.dataset import FilesDataset
+from gkdbench.data.files.label_map import Raw
+from gkdbench.data.files.pictures import size_of
+from gkdbench.errors import DataError
+from gkdbench.spec.digest import digest
+
+
+class Tile(NamedTuple):
+    """Which picture, and which square of it."""
+
+    picture: int
+    top: int
+    left: int
+
+
+def starts(length: int, tile: int) -> list[int]:
+    """Return where tiles begin along a side: one beside the other, the last shifted inwards to end at the border."""
+    if length <= tile:
+        return [0]
+    return [*range(0, length - tile, tile), length - tile]
+
+
+@dataclass(frozen=True)
+class TiledDataset:
+    """The tiles of every picture of a dataset."""
+
+    base: FilesDataset
+    tile: int
+    tiles: Sequence[Tile]
+    cache: Path
+
+    @classmethod
+    def of(cls, base: FilesDataset, tile: int, cache: Path) -> "TiledDataset":
+        """Lay out the tiles; reads the size of every picture."""
+        tiles = []
+        for number, member in enumerate(base.images):
+            height, width = size_of(member)
+            tiles += [Tile(number, top, left) for top in starts(height, tile) for left in starts(width, tile)]
+        return cls(base, tile, tiles, cache)
+
+    def __len__(self) -> int:
+        return len(self.tiles)
+
+    def name(self, index: int) -> str:
+        """Return the picture's name and the tile's corners, left_top_right_bottom, as converters write them."""
+        number, top, left = self.tiles[index]
+        return f"{self.base.name(number)}_{left}_{top}_{left + self.tile}_{top + self.tile}"
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return an RGB tile, uint8 [tile, tile, 3]; smaller where the picture is."""
+        return np.array(self._window(index, "image"))
+
+    def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
+        """Return a tile and its labels as the files hold them; see FilesDataset."""
+        raw = None if self.base.label_files is None else np.array(self._window(index, "labels"))
+        return self.image(index), raw
+
+    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+        """Return class indices of a label's content."""
+        return self.base.mapped(raw, None if index is None else self.tiles[index].picture)
+
+    def labels(self, index: int) -> NDArray[np.uint8] | None:
+        """Return class indices or the ignore value, uint8 [tile, tile]; None for an unlabelled split."""
+        raw = self.pair(index)[1]
+        return None if raw is None else self.mapped(raw, index)
+
+    def inventory(self) -> list[tuple[str, int, int]]:
+        """Return what the pictures are, and the side of a tile."""
+        return [*self.base.inventory(), ("tile", self.tile, 0)]
+
+    def meaning(self) -> object:
+        """Return what the labels mean, for the digest."""
+        return self.base.meaning()
+
+    def cut(self, limit: int | None) -> "TiledDataset":
+        """Return the first `limit` tiles."""
+        return TiledDataset(self.base, self.tile, self.tiles[:limit], self.cache)
+
+    def _window(self, index: int, part: str) -> NDArray[np.uint8]:
+        number, top, left = self.tiles[index]
+        whole = self._decoded(number, part)
+        found: NDArray[np.uint8] = whole[top : top + self.tile, left : left + self.tile]
+        return found
+
+    def _decoded(self, number: int, part: str) -> NDArray[np.uint8]:
+        """Return a whole picture or its labels, mapped from the cache, where it is put when first asked for."""
+        base = self.base
+        member = base.images[number] if part == "image" else (base.label_files or [])[number]
+        identity = digest([str(member.file.resolve()), member.path, _modified(member), base.kind, part])
+        path = self.cache / f"{identity[:24]}.npy"
+        if not path.is_file():
+            whole = base.image(number) if part == "image" else base.pair(number)[1]
+            assert whole is not None
+            _keep(path, whole)
+        found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return found
+
+
+def _modified(member: Member) -> list[int]:
+    state = member.file.stat()
+    return [member.size, state.st_size, state.st_mtime_ns]
+
+
+def _keep(path: Path, content: NDArray[np.generic]) -> None:
+    """Write under another name and rename: a reader beside this one never sees half a picture."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream:
+            np.save(stream, content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DataError(f"{path.parent}: decoded pictures cannot be kept there ({error.strerror or error})") from error

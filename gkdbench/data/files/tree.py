@@ -1,0 +1,104 @@
+"""Searching a folder and the archives in it for paths of a template, and pairing images with labels."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from gkdbench.data.files.archives import SUFFIXES, Member, members
+from gkdbench.errors import DataError
+from gkdbench.spec.dataset import PLACE
+
+Key = tuple[tuple[str, str], ...]
+"""Placeholder and value, in the template's order."""
+Values = Mapping[str, Sequence[str]]
+
+
+def archives(root: Path) -> list[Path]:
+    """Return the zip and tar files directly in a folder."""
+    return sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def find(root: Path, template: str, only: Values, repairs: str | None = None) -> dict[Key, Member]:
+    """Return the files below a root that a template names, in order of their paths.
+
+    Unpacked files count before those in archives; two of either that a template cannot tell apart are an error. Those
+    in a folder or archive called `repairs` count before all others.
+    """
+    mended = {path for path in archives(root) if path.stem == repairs}
+    packed = _packed([path for path in archives(root) if path not in mended], template, only)
+    found = {**packed, **{key: member for member, key in _unpacked(root, template, only)}}
+    if repairs is not None:
+        found |= _packed(sorted(mended), template, only)
+        found |= {key: member for member, key in _unpacked(root / repairs, template, only)}
+    return {key: found[key] for key in sorted(found, key=lambda key: tuple(value for _, value in key))}
+
+
+def _packed(paths: Sequence[Path], template: str, only: Values) -> dict[Key, Member]:
+    pattern = _pattern(template, anywhere=True)
+    packed: dict[Key, Member] = {}
+    for archive in paths:
+        for member in members(archive):
+            match = pattern.match(member.path)
+            if match is None or not _wanted(match.groupdict(), only):
+                continue
+            key = tuple(match.groupdict().items())
+            if key in packed:
+                raise DataError(f"{member}: a second file for {_named(key)}, besides {packed[key]}; keep one of them")
+            packed[key] = member
+    return packed
+
+
+def name_of(key: Key, only: Values) -> str:
+    """Return the name of an image: the values of its placeholders that vary, joined by slashes."""
+    varying = [value for place, value in key if len(only.get(place, "??")) > 1]
+    return "/".join(varying or [value for _, value in key])
+
+
+def _named(key: Key) -> str:
+    return ", ".join(f"{place} {value!r}" for place, value in key)
+
+
+def _wanted(values: Mapping[str, str], only: Values) -> bool:
+    return all(values[place] in allowed for place, allowed in only.items() if place in values)
+
+
+@lru_cache(maxsize=256)
+def _pattern(template: str, anywhere: bool) -> re.Pattern[str]:
+    pieces = PLACE.split(template)  # text, placeholder, text, ...
+    body = "".join(f"(?P<{p}>[^/]+)" if i % 2 else re.escape(p) for i, p in enumerate(pieces))
+    return re.compile(f"(?:.*/)?{body}$" if anywhere else f"{body}$")
+
+
+def _unpacked(root: Path, template: str, only: Values) -> Iterator[tuple[Member, Key]]:
+    """Walk only where the template leads, folder by folder."""
+    steps = [_pattern(part, anywhere=False) for part in template.split("/")]
+    literal = [None if PLACE.search(part) else part for part in template.split("/")]
+
+    def walk(folder: Path, depth: int, key: Key, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Member, Key]]:
+        here = _identity(folder)
+        if here in above:
+            raise DataError(f"{folder}: a link to a folder that it lies in; remove the link")
+        fixed, last = literal[depth], depth == len(steps) - 1
+        names = [fixed] if fixed is not None else sorted(entry.name for entry in os.scandir(folder))
+        for name in names:
+            match = steps[depth].match(name)
+            if match is None or not _wanted(match.groupdict(), only):
+                continue
+            path, longer = folder / name, (*key, *match.groupdict().items())
+            if not last and path.is_dir():
+                yield from walk(path, depth + 1, longer, above | {here})
+            elif last and path.is_file():
+                yield Member(path.relative_to(root).as_posix(), path.stat().st_size, path), longer
+
+    try:
+        if root.is_dir():
+            yield from walk(root, 0, (), frozenset())
+    except OSError as error:
+        raise DataError(f"{error.filename or root}: cannot be read ({error.strerror or error})") from error
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    state = folder.stat()
+    return state.st_dev, state.st_ino

@@ -1,0 +1,173 @@
+"""Datasets made of others: at half size, or several in a row."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from gkdbench.data.files.label_map import Raw
+
+
+class Files(Protocol):
+    """What a dataset of files offers beside images and labels."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def name(self, index: int) -> str:
+        """Return the image's name."""
+        ...
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return an RGB image, uint8 [H, W, 3]."""
+        ...
+
+    def labels(self, index: int) -> NDArray[np.uint8] | None:
+        """Return class indices or the ignore value, uint8 [H, W]."""
+        ...
+
+    def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
+        """Return image and label content."""
+        ...
+
+    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+        """Return class indices of a label's content."""
+        ...
+
+    def inventory(self) -> list[tuple[str, int, int]]:
+        """Return what the data digest is made of."""
+        ...
+
+    def meaning(self) -> object:
+        """Return what the labels mean, for the digest."""
+        ...
+
+    def cut(self, limit: int | None) -> "Files":
+        """Return the first `limit` images."""
+        ...
+
+
+@dataclass(frozen=True)
+class HalvedDataset:
+    """A dataset at half size: images bicubic and, where said, stored as JPEG again; labels by nearest neighbour."""
+
+    base: Files
+    jpeg_quality: int | None
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def name(self, index: int) -> str:
+        """Return the image's name."""
+        return self.base.name(index)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return an RGB image, uint8 [H // 2, W // 2, 3]."""
+        return self._small(self.base.image(index))
+
+    def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
+        """Return image and label content at half size."""
+        image, raw = self.base.pair(index)
+        if raw is None:
+            return self._small(image), None
+        height, width = image.shape[0] // 2, image.shape[1] // 2
+        # the centre of every second-size pixel, as nearest neighbour picks it
+        rows = ((np.arange(height) + 0.5) * raw.shape[0] / height).astype(np.intp)
+        columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.intp)
+        return self._small(image), raw[rows[:, None], columns[None]]
+
+    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+        """Return class indices of a label's content."""
+        return self.base.mapped(raw, index)
+
+    def labels(self, index: int) -> NDArray[np.uint8] | None:
+        """Return class indices at half size."""
+        raw = self.pair(index)[1]
+        return None if raw is None else self.mapped(raw, index)
+
+    def inventory(self) -> list[tuple[str, int, int]]:
+        """Return what the base is, and how it is stored again."""
+        return [*self.base.inventory(), ("half", self.jpeg_quality or 0, 0)]
+
+    def meaning(self) -> object:
+        """Return what the labels mean, for the digest."""
+        return self.base.meaning()
+
+    def cut(self, limit: int | None) -> "HalvedDataset":
+        """Return the first `limit` images."""
+        return HalvedDataset(self.base.cut(limit), self.jpeg_quality)
+
+    def _small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        size = (image.shape[1] // 2, image.shape[0] // 2)
+        small = Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC)
+        if self.jpeg_quality is not None:
+            stream = io.BytesIO()
+            small.save(stream, format="JPEG", quality=self.jpeg_quality)
+            small = Pillow.open(stream)
+        return np.array(small)
+
+
+@dataclass(frozen=True)
+class JoinedDataset:
+    """Several datasets in a row, without balancing."""
+
+    parts: Sequence[Files]
+    labels_of: Sequence[str]
+    """What stands before the names of each part."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def _place(self, index: int) -> tuple[int, int]:
+        for number, end in enumerate(accumulate(map(len, self.parts))):
+            if index < end:
+                return number, index - end + len(self.parts[number])
+        raise IndexError(index)
+
+    def name(self, index: int) -> str:
+        """Return part and name of an image."""
+        number, inside = self._place(index)
+        return f"{self.labels_of[number]}/{self.parts[number].name(inside)}"
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return an RGB image, uint8 [H, W, 3]."""
+        number, inside = self._place(index)
+        return self.parts[number].image(inside)
+
+    def labels(self, index: int) -> NDArray[np.uint8] | None:
+        """Return class indices or the ignore value, uint8 [H, W]."""
+        number, inside = self._place(index)
+        return self.parts[number].labels(inside)
+
+    def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
+        """Return image and class indices: what the parts' files hold differs."""
+        number, inside = self._place(index)
+        image, raw = self.parts[number].pair(inside)
+        return image, None if raw is None else self.parts[number].mapped(raw, inside)
+
+    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+        """Return class indices, which `pair` gave already."""
+        return raw.astype(np.uint8, copy=False)
+
+    def inventory(self) -> list[tuple[str, int, int]]:
+        """Return what the parts are."""
+        return [entry for part in self.parts for entry in part.inventory()]
+
+    def meaning(self) -> object:
+        """Return what the labels mean, for the digest."""
+        return [part.meaning() for part in self.parts]
+
+    def cut(self, limit: int | None) -> "JoinedDataset":
+        """Return images of every part in proportion, `limit` in all: the first ones alone would be of one domain."""
+        total = len(self)
+        if limit is None or limit >= total:
+            return self
+        ends = [round(limit * end / total) for end in accumulate(map(len, self.parts))]
+        shares = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        return JoinedDataset([part.cut(share) for part, share in zip(self.parts, shares, strict=True)], self.labels_of)

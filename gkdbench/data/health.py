@@ -1,0 +1,272 @@
+"""Whether the data of a benchmark or dataset is what it should be: counts, files, labels, images that splits share."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from gkdbench.data.dataset import DataPlace, Dataset, StreetsDataset, open_split, opened_digest, split_digest
+from gkdbench.data.files.opening import Opened, shortfall
+from gkdbench.data.files.tree import find
+from gkdbench.data.files.variants import Files, JoinedDataset
+from gkdbench.data.folders import FolderDataset
+from gkdbench.data.full_reading import Effort, read_all
+from gkdbench.data.inspection import Reading, Tally, reading, spread
+from gkdbench.data.overlap import SAMPLED_BYTES, Comparison, compare
+from gkdbench.data.stored import Stored, labels_without_image, stored
+from gkdbench.data.stored_hashes import hash_all, hash_some
+from gkdbench.data.subject import Part, Subject
+from gkdbench.errors import DataError
+from gkdbench.spec.benchmark import JoinedSplit, Split, StreetsSplit
+from gkdbench.spec.dataset import DatasetSplit
+from gkdbench.spec.dataset_catalogue import find_dataset
+from gkdbench.spec.digest import digest
+
+Kind = Literal["opening", "count", "file", "labels", "overlap"]
+UNREAD: dict[str, Any] = {
+    "images": None, "read": 0, "size": "", "labelled": None, "ignored_pixels": 0, "classes_seen": 0, "frequencies": {},
+    "without_labelled_pixel": 0,
+}  # fmt: skip
+
+
+class Display(Protocol):
+    """Where progress goes."""
+
+    def begin(self, title: str) -> None:
+        """Name the work whose progress follows."""
+        ...
+
+    def progress(self, done: int, total: int, text: str = "") -> None:
+        """Show how far the work is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong: in which split, of what kind, and the line that names file, expectation and advice."""
+
+    split: str
+    kind: Kind
+    message: str
+
+
+@dataclass
+class SplitHealth:
+    """What is known about a split."""
+
+    part: Part
+    status: Literal["ok", "failed", "absent"] = "ok"
+    """absent: a split of a dataset that is not on this machine."""
+    expected: list[int] = field(default_factory=list)
+    """Images it may have; empty where nothing is expected."""
+    dataset: Dataset | None = None
+    digest: str | None = None
+    tally: Tally | None = None
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a user may want to know and need not mend."""
+    labels_without_image: int = 0
+
+    def fault(self, kind: Kind, message: str) -> None:
+        """Add a problem, once."""
+        problem = Problem(self.part.name, kind, message)
+        if problem not in self.problems:
+            self.problems.append(problem)
+        self.status = "failed"
+
+    def facts(self) -> dict[str, Any]:
+        """Return all about it, as JSON."""
+        facts = self.tally.facts() if self.tally else {**UNREAD, "images": self.dataset and len(self.dataset)}
+        return {
+            "status": self.status,
+            **facts,
+            "expected": self.expected,
+            "labels_without_image": self.labels_without_image,
+            "digest": self.digest,
+            "notes": self.notes,
+        }
+
+
+@dataclass
+class Health:
+    """What is known about all splits."""
+
+    subject: Subject
+    splits: list[SplitHealth]
+    comparison: Comparison | None = None
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All problems, in the order of the splits, and what they share."""
+        overlaps = self.comparison.overlaps if self.comparison else ()
+        shared = [Problem(one.splits[1], "overlap", one.message) for one in overlaps if one.reason is None]
+        return [*(problem for split in self.splits for problem in split.problems), *shared]
+
+
+def examine(subject: Subject, place: DataPlace, effort: Effort, display: Display) -> Health:
+    """Open every split, read a sample or all of it, and compare splits with each other.
+
+    A split that cannot be opened is a problem and the others are still looked at; DataError only where there is nothing
+    at all to look at.
+    """
+    health = Health(subject, [opened(subject, part, place, display) for part in subject.parts])
+    if all(split.status == "absent" for split in health.splits):
+        raise DataError(health.splits[0].notes[0])
+    for split in health.splits:
+        if split.dataset is not None:
+            display.begin(f"reading {split.part.name}")
+            look_at(split, subject, place, effort, display)
+    here = [(split.part, split.dataset) for split in health.splits if split.dataset is not None]
+    if len(here) > 1:
+        display.begin("comparing splits")
+        health.comparison = _compared(health, here, place, effort, display)
+    return health
+
+
+def opened(subject: Subject, part: Part, place: DataPlace, display: Display) -> SplitHealth:
+    """Open a split and count its images."""
+    health = SplitHealth(part, expected=_expected(part.split, subject.folder))
+    display.begin(f"opening {part.name}")
+    try:
+        whole = open_split(
+            _whole(part.split), subject.labels, subject.folder, place, labelled=part.labelled, progress=display.progress
+        )
+        for said in _shortfalls(part.split, whole, subject.folder, place):
+            health.fault("count", said)
+        dataset = _first(part.split, whole)
+        if isinstance(dataset, StreetsDataset):
+            health.digest = split_digest(part.split, subject.labels, subject.folder, place)
+        else:
+            files = cast(FolderDataset | Files, dataset)
+            health.digest = opened_digest(files, subject.labels, labelled=part.labelled)
+        health.dataset = dataset
+    except DataError as error:
+        if place.data_root is None or not place.data_root.is_dir():
+            raise
+        if _not_here(part, subject.folder, place.data_root):
+            health.status = "absent"
+            health.notes.append(str(error))
+        else:
+            health.fault("opening", str(error))
+        return health
+    health.labels_without_image = labels_without_image(_whole(part.split), whole) if part.labelled else 0
+    if health.labels_without_image:
+        health.notes.append(f"label files without an image: {health.labels_without_image}")
+    return health
+
+
+def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effort, display: Display) -> None:
+    """Read a split's images, a sample or all, and say what is wrong with them."""
+    dataset, name = split.dataset, split.part.name
+    assert dataset is not None
+    tally = split.tally = Tally(dataset, subject.labels.classes, subject.labels.ignore)
+    if effort.sample is None:
+        assert split.digest is not None
+        kept = checks_folder(place) / f"{split.digest[:24]}.jsonl"
+        total, readings = len(dataset), read_all(dataset, kept, effort, labelled=split.part.labelled)
+    else:
+        chosen = spread(len(dataset), effort.sample)
+        total, readings = len(chosen), _sampled(dataset, chosen, effort, labelled=split.part.labelled)
+    for found in readings:
+        tally.add(found)
+        if found.problem is not None:
+            split.fault("file", found.problem)
+        display.progress(tally.read, total)
+    if split.part.labelled and tally.sizes and not tally.labelled:
+        split.fault("labels", f"{name} has no labels, and something is trained or judged with them; say where they lie")
+    elif tally.all_empty:
+        split.fault(
+            "labels",
+            f"none of the {tally.labelled} labels read, such as that of {tally.empty_names[0]}, has a pixel of any "
+            "class; is this the label map of these files?",
+        )
+    elif tally.empty:
+        split.notes.append(f"labels without a labelled pixel: {tally.empty}, such as that of {tally.empty_names[0]}")
+
+
+def checks_folder(place: DataPlace) -> Path:
+    """Return where results of full checks are kept."""
+    return place.cache_folder() / "checks"
+
+
+def _sampled(dataset: Dataset, indices: Sequence[int], effort: Effort, *, labelled: bool) -> Iterator[Reading]:
+    for index in indices:
+        effort.pause()
+        yield reading(dataset, index, labelled=labelled)
+
+
+def _compared(
+    health: Health, here: Sequence[tuple[Part, Dataset]], place: DataPlace, effort: Effort, display: Display
+) -> Comparison:
+    def unreadable(item: Stored, message: str) -> None:
+        if message in (problem.message for split in health.splits for problem in split.problems):
+            return  # reading it has said so
+        for split in health.splits:
+            if split.dataset is not None and any(one == item for _, one in stored(split.part.split, split.dataset)):
+                split.fault("file", message)
+
+    if effort.sample is not None:
+        return compare(here, SAMPLED_BYTES, lambda items: hash_some(items, effort.pause, unreadable))
+    kept = checks_folder(place) / f"{digest(sorted(str(s.digest) for s in health.splits))[:24]}-shared.jsonl"
+    return compare(here, None, lambda items: hash_all(items, kept, effort, unreadable, display.progress))
+
+
+def _whole(split: Split) -> Split:
+    """Return a split without what cuts it to its first images: counts are expected of whole ones."""
+    if isinstance(split, DatasetSplit):
+        return split.model_copy(update={"first": None})
+    if isinstance(split, JoinedSplit):
+        return split.model_copy(update={"parts": [_whole(part) for part in split.parts]})
+    return split
+
+
+def _first(split: Split, whole: Dataset) -> Dataset:
+    if isinstance(split, DatasetSplit):
+        return cast(Files, whole).cut(split.first)
+    if isinstance(split, JoinedSplit):
+        assert isinstance(whole, JoinedDataset)
+        parts = [cast(Files, _first(part, inner)) for part, inner in zip(split.parts, whole.parts, strict=True)]
+        return replace(whole, parts=parts)
+    return whole
+
+
+def _shortfalls(split: Split, whole: Dataset, folder: Path, place: DataPlace) -> Iterator[str]:
+    if isinstance(split, JoinedSplit):
+        assert isinstance(whole, JoinedDataset)
+        for part, inner in zip(split.parts, whole.parts, strict=True):
+            yield from _shortfalls(part, inner, folder, place)
+    if not isinstance(split, DatasetSplit):
+        return
+    said = shortfall(cast(DatasetSplit, _whole(split)), cast(Opened, whole), folder, place.data_root)
+    if said is not None:
+        entry = find_dataset(split.dataset, folder).entry
+        few = len(whole) < min(entry.counts[split.split])
+        yield f"{said}; {'get or unpack the rest' if few else 'keep the files of one release alone'} ({entry.home})"
+
+
+def _expected(split: Split, folder: Path) -> list[int]:
+    if isinstance(split, StreetsSplit):
+        return [split.count]
+    if isinstance(split, JoinedSplit):
+        counts = [_expected(part, folder) for part in split.parts]
+        return list(dict.fromkeys(map(sum, product(*counts))))
+    if not isinstance(split, DatasetSplit) or split.only:
+        return []
+    counts_of = find_dataset(split.dataset, folder).entry.counts.get(split.split, [])
+    return list(dict.fromkeys(min(count, split.first or count) for count in counts_of))
+
+
+def _not_here(part: Part, folder: Path, data_root: Path) -> bool:
+    """Say whether a dataset by itself has no image of a split at all, neither unpacked nor in an archive."""
+    if part.role != "part" or not isinstance(part.split, DatasetSplit):
+        return False
+    entry = find_dataset(part.split.dataset, folder).entry
+    root = next((data_root / name for name in entry.roots if (data_root / name).is_dir()), None)
+    if root is None:
+        return True
+    layouts = [layout for layout in entry.layouts if part.split.split in layout.where]
+    try:
+        return not any(find(root, layout.images, layout.where[part.split.split]) for layout in layouts)
+    except DataError:  # damaged is not absent
+        return False

@@ -1,0 +1,134 @@
+"""Images that two splits share, byte by byte: a method must not be judged on what it was trained on.
+
+Only images of equal size in bytes are candidates, and only their SHA-256 is compared: the same photograph stored once
+more, with other compression, is not recognised.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from gkdbench.data.dataset import Dataset
+from gkdbench.data.stored import Identity, Stored, definition, identity, stored
+from gkdbench.data.subject import Part
+from gkdbench.spec.dataset import DatasetSplit
+
+SAMPLED_BYTES = 256 * 2**20
+"""Hashed where a sample is checked: a second or two."""
+
+Keyed = Mapping[str | Identity, tuple[str, Stored]]
+Hasher = Callable[[Sequence[Stored]], Mapping[Identity, str]]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Images of one split that another has too."""
+
+    splits: tuple[str, str]
+    images: int
+    example: tuple[str, str]
+    reason: str | None
+    """Why the benchmark means it so; None: it is a mistake."""
+    trained: bool
+    """Whether one of the splits is trained on and the other judged."""
+
+    @property
+    def message(self) -> str:
+        """What there is to say."""
+        first, second = self.splits
+        shared = f"{second} has {self.images} image{'s' if self.images > 1 else ''} of {first}"
+        if self.reason is not None:
+            return f"{shared}: {self.reason}"
+        why = "what is trained on would be judged" if self.trained else "they would count twice"
+        return f"{shared}, such as {self.example[1]} ({self.example[0]}): {why}; take them out of one of the two"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared, and what is shared."""
+
+    candidates: int
+    """Images whose size in bytes is that of an image of another split."""
+    compared: int
+    overlaps: Sequence[Overlap]
+
+
+def hashed(items: Sequence[Stored]) -> dict[Identity, str]:
+    """Return the SHA-256 of pictures."""
+    return {identity(item): hashlib.sha256(item.read()).hexdigest() for item in items}
+
+
+def compare(splits: Sequence[tuple[Part, Dataset]], budget: int | None, hasher: Hasher = hashed) -> Comparison:
+    """Look for images that splits share; `budget`: bytes that are hashed at most, None: all candidates."""
+    held = [list(stored(part.split, dataset)) for part, dataset in splits]
+    candidates = _candidates(held)
+    chosen = _within(candidates, budget)
+    hashes = hasher(chosen)
+    # a picture that is not hashed is still the same as itself
+    keyed: list[Keyed] = [
+        {hashes.get(identity(item), identity(item)): (whose, item) for whose, item in items} for items in held
+    ]
+    overlaps = [
+        overlap
+        for (first, one), (second, other) in combinations(zip((part for part, _ in splits), keyed, strict=True), 2)
+        for overlap in _shared(first, one, second, other)
+    ]
+    return Comparison(len(candidates), len(hashes), overlaps)
+
+
+def _candidates(held: Sequence[Sequence[tuple[str, Stored]]]) -> list[Stored]:
+    """Return pictures that have the size of one with another definition, in an order that is fit to be cut short.
+
+    Sizes come in random but repeatable order, and of equal sizes equal file names together: copies often keep them.
+    """
+    definitions: dict[int, set[str]] = {}
+    for items in held:
+        for whose, item in items:
+            definitions.setdefault(item.size, set()).add(whose)
+    by_size: dict[int, dict[Identity, tuple[str, Stored]]] = {}
+    for items in held:
+        for whose, item in items:
+            if len(definitions[item.size]) > 1:
+                by_size.setdefault(item.size, {})[identity(item)] = (whose, item)
+    sizes = sorted(size for size, group in by_size.items() if len(group) > 1)
+    random.Random(0).shuffle(sizes)
+    found: list[Stored] = []
+    for size in sizes:
+        group = sorted(by_size[size].values(), key=lambda one: (str(one[1]).rpartition("/")[2], one[0], str(one[1])))
+        found += [item for _, item in group]
+    return found
+
+
+def _within(items: list[Stored], budget: int | None) -> list[Stored]:
+    if budget is None:
+        return items
+    total = 0
+    for number, item in enumerate(items):
+        total += item.size
+        if total > budget:
+            return items[:number]
+    return items
+
+
+def _shared(first: Part, one: Keyed, second: Part, other: Keyed) -> Iterator[Overlap]:
+    both = [key for key in other if key in one]
+    for meant in (True, False):
+        keys = [key for key in both if (one[key][0] == other[key][0]) == meant]
+        if not keys:
+            continue
+        reason = "both are defined by the same split" if meant else _reason(first, second)
+        trained = {first.role, second.role} & {"train", "proxy"} and {first.role, second.role} & {"val", "target"}
+        example = (str(one[keys[0]][1]), str(other[keys[0]][1]))
+        yield Overlap((first.name, second.name), len(keys), example, reason, bool(trained))
+
+
+def _reason(first: Part, second: Part) -> str | None:
+    if {first.role, second.role} == {"train", "proxy"}:
+        return "what is distilled on is trained on later"
+    judged = first.role in ("val", "target") and second.role in ("val", "target")
+    if judged and isinstance(first.split, DatasetSplit) and isinstance(second.split, DatasetSplit):
+        same = definition(first.split, whole=True) == definition(second.split, whole=True)
+        return "both are parts of one split" if same else None
+    return None

@@ -1,0 +1,72 @@
+"""Doing many small pieces of reading at once, in processes, and stopping between them when asked to."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import Any, TypeVar
+
+import cv2
+
+from gkdbench.errors import GkdbenchError
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+_AHEAD = 3
+"""Jobs per process that are handed out at a time: what an interruption waits for is short."""
+_POLL_S = 0.2
+_task: Callable[[Any], Any]
+
+
+def all_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def results_of(
+    task: Callable[[J], R], jobs: Sequence[J], workers: int, pause: Callable[[], None]
+) -> Iterator[R]:
+    """Yield what a task makes of every job, in any order; `pause` is called in between and may raise.
+
+    With several workers the task goes to each of them once, pickled.
+    """
+    if workers <= 1:
+        for job in jobs:
+            pause()
+            yield task(job)
+        return
+    # Not forked: the caller may hold threads that do not survive it.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_prepare, initargs=(task,))
+    waiting: set[Future[R]] = set()
+    coming = iter(jobs)
+    try:
+        while True:
+            waiting |= {pool.submit(_do, job) for job in islice(coming, _AHEAD * workers - len(waiting))}
+            if not waiting:
+                return
+            pause()
+            done, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise GkdbenchError(
+            "a reading process was ended, perhaps for want of memory; --workers 1 goes on with one"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _prepare(task: Callable[[Any], Any]) -> None:
+    global _task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    cv2.setNumThreads(1)
+    _task = task
+
+
+def _do(job: Any) -> Any:
+    return _task(job)

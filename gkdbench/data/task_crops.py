@@ -1,0 +1,145 @@
+"""The study's task crops, of which only the window is ever resized: decided on the labels first, then cut and coloured.
+
+Resizing a window gives what cutting it from the resized whole would, at the cost of the window alone.
+"""
+
+import math
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from gkdbench.data import photometric
+from gkdbench.data.dataset import Dataset
+from gkdbench.spec.augmentation import IMAGENET_MEAN, TaskCrops
+
+Pixels = NDArray[np.uint8]
+PADDING = np.array([round(255 * value) for value in IMAGENET_MEAN], np.uint8)
+"""Colour beside an image that is smaller than the crop: the study pads with 0 after normalisation."""
+
+
+@runtime_checkable
+class PairedDataset(Protocol):
+    """A dataset whose label files need not be mapped whole."""
+
+    def pair(self, index: int) -> tuple[Pixels, NDArray[Any] | None]:
+        """Return an image [H, W, 3] and what its label file holds, [H, W]; None for an unlabelled split."""
+        ...
+
+    def mapped(self, raw: NDArray[Any], index: int | None = None) -> Pixels:
+        """Return the class indices of a label file's content or of a part of it; `index` is for messages."""
+        ...
+
+
+class TaskCropper:
+    """Cuts the crops of a dataset."""
+
+    def __init__(
+        self, dataset: Dataset, crops: TaskCrops, size: tuple[int, int], ignore: int, labelled: bool
+    ) -> None:
+        self.dataset, self.crops, self.size = dataset, crops, size
+        self.ignore, self.labelled = ignore, labelled
+
+    def crop(self, index: int, rng: np.random.Generator) -> tuple[Pixels, Pixels, Pixels | None]:
+        """Return a distorted crop [H, W, 3], the undistorted one (the very same where nothing happened), and labels."""
+        crops = self.crops
+        draws = rng.random(2 + photometric.DRAWS)
+        places = rng.random((crops.tries + 1, 2))
+        image, raw = self._read(index)
+        short = crops.short_sides[int(draws[0] * len(crops.short_sides))]
+        whole = resized_size((image.shape[0], image.shape[1]), short, crops.long_side)
+        window, labels = self._window(raw, index, whole, places)
+        clean = resized_window(image, whole, window)
+        if draws[1] < crops.flip:
+            clean = np.ascontiguousarray(clean[:, ::-1])
+            labels = None if labels is None else labels[:, ::-1]
+        coloured = photometric.distorted(clean, crops, draws[2:])
+        same = coloured is clean
+        # Padded last, so that it lies on the right of flipped images too, and is not coloured
+        clean = padded(clean, self.size, PADDING)
+        coloured = clean if same else padded(coloured, self.size, PADDING)
+        return coloured, clean, None if labels is None else padded(labels, self.size, self.ignore)
+
+    def _read(self, index: int) -> tuple[Pixels, NDArray[Any] | None]:
+        if not self.labelled:
+            return self.dataset.image(index), None
+        if isinstance(self.dataset, PairedDataset):
+            return self.dataset.pair(index)
+        return self.dataset.image(index), self.dataset.labels(index)
+
+    def _window(
+        self, raw: NDArray[Any] | None, index: int, whole: tuple[int, int], places: NDArray[np.float64]
+    ) -> tuple[tuple[slice, slice], Pixels | None]:
+        """Return the first window in which no class dominates, or the last, and its labels."""
+        if raw is None:
+            return _placed(whole, self.size, places[0]), None
+        rows, columns = (_nearest(old, new) for old, new in zip(raw.shape, whole, strict=True))
+        for place in places:
+            window = _placed(whole, self.size, place)
+            labels = self._mapped(raw.take(rows[window[0]], 0).take(columns[window[1]], 1), index)
+            if place is places[-1] or self._mixed(labels):
+                break
+        return window, labels
+
+    def _mapped(self, raw: NDArray[Any], index: int) -> Pixels:
+        return self.dataset.mapped(raw, index) if isinstance(self.dataset, PairedDataset) else raw
+
+    def _mixed(self, labels: Pixels) -> bool:
+        counts = np.bincount(labels.reshape(-1), minlength=256)
+        counts[self.ignore] = 0
+        return bool(counts.max() < self.crops.max_class_share * counts.sum())
+
+
+def resized_size(size: tuple[int, int], short: int, long_limit: int) -> tuple[int, int]:
+    """Return height and width after resizing to a short side, with the long side at most `long_limit`."""
+    factor = min(short / min(size), long_limit / max(size))
+    height, width = (max(1, math.floor(side * factor + 0.5)) for side in size)
+    return height, width
+
+
+def resized_window(image: Pixels, whole: tuple[int, int], window: tuple[slice, slice]) -> Pixels:
+    """Return a window of an image resized to `whole`, without resizing the rest; bilinear with Pillow's filter."""
+    if image.shape[:2] == whole:
+        return np.ascontiguousarray(image[window])
+    starts, ends, below, sizes = [], [], [], []
+    for old, new, part in zip(image.shape, whole, window, strict=False):
+        factor = old / new
+        low, high = part.start * factor, part.stop * factor
+        # Only the pixels under the window and within the filter's reach: all that go to Pillow are copied
+        reach = max(1.0, factor) + 1
+        first, last = max(0, math.floor(low - reach)), min(old, math.ceil(high + reach))
+        starts.append(low - first)
+        ends.append(min(high - first, float(last - first)))
+        below.append(slice(first, last))
+        sizes.append(part.stop - part.start)
+    box = (starts[1], starts[0], ends[1], ends[0])
+    picture = Pillow.fromarray(np.ascontiguousarray(image[below[0], below[1]]))
+    return np.asarray(picture.resize((sizes[1], sizes[0]), Pillow.Resampling.BILINEAR, box=box))
+
+
+def padded(array: Pixels, size: tuple[int, int], value: "Pixels | int") -> Pixels:
+    """Fill an image or labels up to `size` below and on the right; the very same array where it is as large."""
+    height, width = array.shape[:2]
+    if (height, width) == size:
+        return array
+    whole = np.empty((*size, *array.shape[2:]), np.uint8)
+    whole[:height, :width] = array
+    whole[height:] = value
+    whole[:height, width:] = value
+    return whole
+
+
+def _placed(whole: tuple[int, int], size: tuple[int, int], place: NDArray[np.float64]) -> tuple[slice, slice]:
+    """Return a window at two uniform numbers; an image that is smaller than the window is taken whole."""
+    lengths = [min(have, wanted) for have, wanted in zip(whole, size, strict=True)]
+    firsts = [int(draw * (have - length + 1)) for have, length, draw in zip(whole, lengths, place, strict=True)]
+    down, across = (slice(first, first + length) for first, length in zip(firsts, lengths, strict=True))
+    return down, across
+
+
+def _nearest(old: int, new: int) -> NDArray[np.intp]:
+    """Return the source of each of `new` places: Pillow's, which adds up its steps."""
+    steps = np.full(new, old / new)
+    steps[0] /= 2
+    return np.cumsum(steps).astype(np.intp).clip(max=old - 1)

@@ -1,0 +1,102 @@
+"""A look at the data before hours are spent on it: every split that is needed is counted, a few images of it read."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from gkdbench.data.dataset import DataPlace
+from gkdbench.data.full_reading import Effort
+from gkdbench.data.health import Problem, look_at, opened
+from gkdbench.data.subject import Subject, benchmark_subject
+from gkdbench.errors import DataError
+from gkdbench.run.plan import build_pair, make_stages
+from gkdbench.run.stages import Display
+from gkdbench.spec.benchmark import StreetsSplit
+from gkdbench.spec.catalogue import find_benchmark
+from gkdbench.spec.selection import UNCHECKED, RunSpec
+
+SAMPLE = 3
+"""Images read per split."""
+
+Key = tuple[Path, str]
+
+
+def benchmark_of(spec: RunSpec) -> Key:
+    """Return what tells benchmarks apart."""
+    return spec.source.folder, spec.benchmark.name
+
+
+def data_faults(
+    specs: Sequence[RunSpec], place: DataPlace, display: Display, names: Iterable[str], pause: Callable[[], None]
+) -> dict[Key, DataError]:
+    """Return what is wrong with the data of each benchmark whose data is not as it should be.
+
+    Rendered splits are right by construction, and runs marked as unchecked are left out. `names` are those by which the
+    benchmarks were asked for.
+    """
+    found: dict[Key, DataError] = {}
+    runs: dict[Key, list[RunSpec]] = {}
+    for spec in specs:
+        if UNCHECKED not in spec.marks:
+            runs.setdefault(benchmark_of(spec), []).append(spec)
+    for key, of_benchmark in runs.items():
+        subject = _needed(of_benchmark)
+        if not subject.parts:
+            continue
+        display.begin(f"checking the data of {subject.name}")
+        problems = _problems(subject, place, display, pause)
+        if problems:
+            found[key] = DataError(_said(problems, _called(key, names)))
+    return found
+
+
+class _Quiet:
+    """Shows progress under the title of the whole check."""
+
+    def __init__(self, display: Display) -> None:
+        self.progress = display.progress
+
+    def begin(self, title: str) -> None:
+        """Keep the title."""
+
+
+def _needed(specs: Sequence[RunSpec]) -> Subject:
+    targets = {name: split for spec in specs for name, split in spec.targets.items()}
+    rendered = isinstance(specs[0].benchmark.proxy, StreetsSplit)
+    subject = benchmark_subject(specs[0].source, targets, proxy=not rendered and any(map(_draws_from_proxy, specs)))
+    parts = [part for part in subject.parts if not isinstance(part.split, StreetsSplit)]
+    return Subject(subject.kind, subject.version, subject.labels, subject.palette, subject.folder, parts)
+
+
+def _draws_from_proxy(spec: RunSpec) -> bool:
+    try:
+        return any("proxy" in stage.streams() for stage in make_stages(spec, build_pair(spec)))
+    except Exception:  # the run itself says what is wrong, or that it is unsupported
+        return False
+
+
+def _problems(subject: Subject, place: DataPlace, display: Display, pause: Callable[[], None]) -> list[Problem]:
+    found: list[Problem] = []
+    quiet, effort = _Quiet(display), Effort(SAMPLE, pause=pause)
+    for part in subject.parts:
+        split = opened(subject, part, place, quiet)
+        if split.dataset is not None:
+            look_at(split, subject, place, effort, quiet)
+        found += split.problems
+    return found
+
+
+def _said(problems: Sequence[Problem], name: str) -> str:
+    first, others = problems[0], len(problems) - 1
+    more = f"; and {others} more problem{'s' if others > 1 else ''}" if others else ""
+    return (
+        f"{first.message} ({first.split}{more}); gkdbench check data {name} shows all, --skip-check trains nevertheless"
+    )
+
+
+def _called(key: Key, names: Iterable[str]) -> str:
+    """Return the name or path by which a benchmark was asked for."""
+    for name in names:
+        source = find_benchmark(name)
+        if (source.folder, source.benchmark.name) == key:
+            return name
+    return key[1]

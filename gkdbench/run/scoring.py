@@ -1,0 +1,82 @@
+"""From counts to the figures of a record: what a split gave, and the means over targets. All unrounded."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gkdbench.engine.evaluation import Judged
+from gkdbench.metrics.confusion import Counts, Score, score
+from gkdbench.run.record import GroupResult, Protocol, Record, SplitResult, Summary
+from gkdbench.spec.benchmark import Benchmark
+from gkdbench.spec.inference import Inference
+
+
+def split_result(judged: Judged, benchmark: Benchmark, inference: Inference) -> SplitResult:
+    """Turn counts into what the record holds of a split that was judged so."""
+    result = _score(benchmark, judged.total, judged.void)
+    percent = 100 * result.mean
+    return SplitResult(
+        value=percent,
+        miou=percent,
+        metrics={"pixel_accuracy": 100 * result.accuracy},
+        per_class={
+            name: None if np.isnan(value) else float(100 * value)
+            for name, value in zip(benchmark.classes, result.iou, strict=True)
+        },
+        classes_in_mean=result.in_mean,
+        never_predicted=[benchmark.classes[i] for i in result.never_predicted],
+        confusion=judged.total.tolist(),
+        void=judged.void.tolist() if benchmark.counts_void else [],
+        n_images=len(judged.names),
+        protocol=_protocol(inference),
+    )
+
+
+def _protocol(inference: Inference) -> Protocol:
+    return Protocol(
+        resize=[] if inference.fit == "native" else list(inference.size),
+        fit=inference.fit,
+        window=inference.window and list(inference.window),
+        stride=inference.stride and list(inference.stride),
+        tta=inference.tta,
+    )
+
+
+def summarise(benchmark: Benchmark, record: Record) -> Summary:
+    """Compute the figures of the method table from the splits that were judged."""
+    assert record.in_domain is not None
+    # a hidden target that was asked for stands in the record, and in none of the summary's figures
+    values = {n: result.value for n, result in record.targets.items() if n in benchmark.targets}
+    averaged = {n: value for n, value in values.items() if n in benchmark.averaged}
+    inside = record.in_domain.value
+    ood = float(np.mean(list(averaged.values()))) if len(averaged) == len(benchmark.averaged) else None
+    without = {}
+    odd_one = benchmark.separates_most
+    if ood is not None and odd_one is not None and len(averaged) > 1:
+        without[odd_one] = float(np.mean([v for n, v in averaged.items() if n != odd_one]))
+    return Summary(
+        in_domain=inside,
+        ood=ood,
+        ood_without=without,
+        groups={
+            name: _group(benchmark, [record.targets[member] for member in members])
+            for name, members in benchmark.groups.items()
+            if all(member in record.targets for member in members)
+        },
+        gap=None if ood is None else inside - ood,
+        worst_target=min(values, key=lambda name: values[name]) if values else None,
+    )
+
+
+def _group(benchmark: Benchmark, results: Sequence[SplitResult]) -> GroupResult:
+    counts = np.array([result.confusion for result in results], np.int64).sum(axis=0)
+    void = np.array([result.void for result in results], np.int64).sum(axis=0)
+    return GroupResult(
+        mean=float(np.mean([result.value for result in results])),
+        pooled=100 * _score(benchmark, counts, void).mean,
+    )
+
+
+def _score(benchmark: Benchmark, counts: Counts, void: Counts) -> Score:
+    excluded = [benchmark.classes.index(name) for name in benchmark.excluded_from_mean]
+    return score(counts, benchmark.mean_rule, void if benchmark.counts_void else None, excluded)

@@ -1,0 +1,200 @@
+"""Datasets as data: which files there are, how images and labels pair, and what the labels' ids mean."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from gkdbench.spec.documents import Strict
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+Byte = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Byte, Byte, Byte]
+PLACE = re.compile(r"\{(\w+)\}")
+"""A placeholder of a path template: stands for anything within one folder or file name."""
+
+
+class Labels(Strict):
+    """What label files hold, and which classes that is."""
+
+    kind: Literal["ids", "colours", "red16"] = "ids"
+    """ids: one channel, greyscale or palette (whose colours are never looked at); colours: RGB pictures; red16: the red
+    channel of a picture with 16 bits per channel."""
+    classes: dict[str, list[int] | list[Colour]] = Field(min_length=1)
+    """Class name -> its ids or colours; a benchmark finds its own classes by their names."""
+    ignored: list[int] | list[Colour] = []
+    """Ids or colours of pixels without a class."""
+    others: Literal["error", "ignored"] = "error"
+    """What an id or colour is that stands nowhere here."""
+    other_size: Literal["error", "resize"] = "error"
+    """What a label of another size than its image is; resize: brought to it by nearest neighbour."""
+
+    @model_validator(mode="after")
+    def _values(self) -> "Labels":
+        wants_colours = self.kind == "colours"
+        seen: set[int | Colour] = set()
+        for name, value in self.values():
+            if isinstance(value, tuple) != wants_colours:
+                raise ValueError(f"{name or 'ignored'}: {value} is no {'colour' if wants_colours else 'id'}")
+            if isinstance(value, int) and not 0 <= value <= 65535:
+                raise ValueError(f"{name or 'ignored'}: id {value} is outside 0..65535")
+            if value in seen:
+                raise ValueError(f"{name or 'ignored'}: {value} stands for something else already")
+            seen.add(value)
+        return self
+
+    def values(self) -> Iterator[tuple[str | None, int | Colour]]:
+        """Yield class name, or None where ignored, and id or colour."""
+        for name, members in self.classes.items():
+            for member in members:
+                yield name, member
+        for member in self.ignored:
+            yield None, member
+
+
+class Half(Strict):
+    """Images and labels at half size, as a study made them before it used them."""
+
+    jpeg_quality: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Quality at which the halved image was stored as JPEG; None: not stored again."""
+
+
+class Layout(Strict):
+    """One way in which a dataset's files may lie below its root.
+
+    Templates: `{name}` stands for part of a path within one folder; images and labels pair where all that both name is
+    the same. In an archive, folders may stand before the template.
+    """
+
+    name: str
+    images: str
+    labels: str | None = None
+    where: dict[Name, dict[str, list[str]]] = {}
+    """Split -> placeholder -> the values it may take there."""
+    means: Labels | None = None
+    """What this layout's label files hold, if other than the dataset's."""
+    repairs: str | None = None
+    """Folder, or archive by its name without suffix, whose label files count in place of others."""
+    tile: Annotated[int, Field(gt=0)] | None = None
+    """Side of the square tiles that every image is cut into; the last row and column are shifted inwards."""
+    half: Half | None = None
+
+    @model_validator(mode="after")
+    def _templates(self) -> "Layout":
+        check_templates(self.images, self.labels)
+        for split, values in self.where.items():
+            check_places(f"where.{split}", values, self.images)
+        return self
+
+
+def check_templates(images: str, labels: str | None) -> None:
+    """Raise ValueError for templates that cannot be paired."""
+    check_template("images", images)
+    if labels is not None:
+        check_template("labels", labels)
+        extra = set(PLACE.findall(labels)) - set(PLACE.findall(images))
+        if extra:
+            raise ValueError(f"labels: placeholder {sorted(extra)[0]!r} is not in images ({images})")
+
+
+def check_places(key: str, values: Iterable[str], images: str) -> None:
+    """Raise ValueError for a placeholder that a template lacks."""
+    for place in values:
+        if place not in PLACE.findall(images):
+            raise ValueError(f"{key}: placeholder {place!r} is not in images ({images})")
+
+
+def check_template(key: str, template: str) -> None:
+    """Raise ValueError for a path template that leaves its root or names a placeholder twice."""
+    parts = template.split("/")
+    if template.startswith("/") or ".." in parts or not PLACE.search(template):
+        raise ValueError(f"{key}: {template!r} must be a relative path with at least one {{placeholder}}, without '..'")
+    places = PLACE.findall(template)
+    if len(set(places)) < len(places):
+        raise ValueError(f"{key}: {template!r} names a placeholder twice")
+
+
+def _flat(layouts: Any) -> Any:
+    if not isinstance(layouts, list):
+        return layouts
+    return [one for entry in layouts for one in (entry if isinstance(entry, list) else [entry])]
+
+
+class DatasetEntry(Strict):
+    """One dataset: where it comes from, how its files lie, what its labels mean."""
+
+    title: str
+    home: str
+    """Where a user gets it."""
+    licence: str
+    files: dict[str, str] = {}
+    """Official archives and their sizes; they are read as downloaded, or unpacked."""
+    roots: list[str] = Field(min_length=1)
+    """Folders below the data root in which it is looked for, in this order."""
+    layouts: Annotated[list[Layout], BeforeValidator(_flat)] = Field(min_length=1)
+    """Looked for in this order; the first with images of the split counts. A list within the list counts as its
+    members, so that entries can share some by a YAML anchor."""
+    labels: Labels | None = None
+    """None: unlabelled."""
+    counts: dict[Name, list[int]] = {}
+    """Split -> images it should have; several where releases differ."""
+    wrong: dict[str, str] = {}
+    """Path templates of files that tell of another release -> what to say."""
+    notes: list[str] = []
+
+    @model_validator(mode="after")
+    def _splits(self) -> "DatasetEntry":
+        for layout in self.layouts:
+            for split in layout.where:
+                if split not in self.counts:
+                    raise ValueError(f"layout {layout.name!r}: split {split!r} has no entry in counts")
+        for template in self.wrong:
+            if template.startswith("/") or ".." in template.split("/"):
+                raise ValueError(f"wrong: {template!r} must be a relative path without '..'")
+        return self
+
+
+class DatasetTable(Strict):
+    """The content of a file of datasets; `shared` holds what entries refer to by YAML anchors, and is not read."""
+
+    shared: object = None
+    datasets: dict[Name, DatasetEntry] = Field(min_length=1)
+
+
+class DatasetSplit(Strict):
+    """A split of a dataset in the catalogue (`gkdbench list datasets`)."""
+
+    reader: Literal["dataset"]
+    dataset: Name
+    split: Name
+    only: dict[str, list[str]] = {}
+    """Placeholder -> values: a part of the split, such as one condition."""
+    first: Annotated[int, Field(gt=0)] | None = None
+    """Only the first images of the split."""
+    root: str | None = None
+    """Folder below the data root, if other than the dataset's own."""
+
+
+class FilesSplit(Strict):
+    """Files of a user's own, unpacked or in archives below a root, found by path templates."""
+
+    reader: Literal["files"]
+    root: str
+    """Folder below the data root."""
+    images: str
+    """Such as `images/{city}/{stem}.jpg`."""
+    labels: str | None = None
+    """Such as `labels/{city}/{stem}.png`; None: unlabelled."""
+    only: dict[str, list[str]] = {}
+    """Placeholder -> the values it may take."""
+    means: Labels | None = None
+    """What the label files hold; None: the benchmark's label_map."""
+
+    @model_validator(mode="after")
+    def _layout(self) -> "FilesSplit":
+        check_templates(self.images, self.labels)
+        check_places("only", self.only, self.images)
+        if self.root.startswith("/") or ".." in self.root.split("/"):
+            raise ValueError("root must be a path below the data root, without '..'")
+        return self

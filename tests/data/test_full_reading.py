@@ -1,0 +1,172 @@
+"""A full check goes on where it was interrupted, reads again what changed, and says the same with many processes."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from towns import label, png
+
+from gkdbench.data import full_reading, reading_processes
+from gkdbench.data.dataset import Dataset
+from gkdbench.data.files.archives import Member
+from gkdbench.data.files.dataset import FilesDataset
+from gkdbench.data.files.label_map import LabelMap
+from gkdbench.data.files.tiles import TiledDataset
+from gkdbench.data.full_reading import Effort, read_all, stamp
+from gkdbench.data.inspection import Reading
+from gkdbench.data.kept_results import KeptResults
+from gkdbench.data.reading_processes import results_of
+from gkdbench.data.stored import identity
+from gkdbench.data.stored_hashes import hash_all, hash_some
+from gkdbench.errors import DataError, GkdbenchError, Interrupted
+
+COUNT = 70  # enough for processes
+
+
+def made(folder: Path, count: int = COUNT, size: tuple[int, int] = (6, 8)) -> FilesDataset:
+    """Images and labels as files."""
+    members: dict[str, list[Member]] = {"images": [], "labels": []}
+    for n in range(count):
+        content = {"images": png(np.full((*size, 3), n, np.uint8)), "labels": label(n, size)}
+        for kind, one in content.items():
+            path = folder / kind / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(one)
+            members[kind].append(Member(f"{kind}/{n}.png", len(one), path))
+    label_map = LabelMap.from_pairs({0: 0, 1: 1, 2: 2, 255: 255}, 255, colours=False, lenient=False)
+    names = [str(n) for n in range(count)]
+    return FilesDataset(folder, names, members["images"], members["labels"], "ids", label_map)
+
+
+def all_of(dataset: Dataset, kept: Path, **effort: Any) -> dict[int, Reading]:
+    found = list(read_all(dataset, kept, Effort(None, **effort), labelled=True))
+    assert len({one.index for one in found}) == len(found) == len(dataset)
+    return {one.index: one for one in found}
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that fills with the indices that this process reads."""
+    seen: list[int] = []
+    original = full_reading.reading
+
+    def counted(dataset: Dataset, index: int, *, labelled: bool) -> Reading:
+        seen.append(index)
+        return original(dataset, index, labelled=labelled)
+
+    monkeypatch.setattr(full_reading, "reading", counted)
+    return seen
+
+
+def test_processes_find_what_one_finds(tmp_path: Path) -> None:
+    dataset = made(tmp_path)
+    (tmp_path / "labels/5.png").write_bytes(b"no image")
+    alone = all_of(dataset, tmp_path / "alone.jsonl")
+    together = all_of(dataset, tmp_path / "together.jsonl", workers=2)
+    assert alone == together
+    assert "labels/5.png: cannot be read as an image" in str(alone[5].problem)
+    counts = np.bincount(np.asarray(Image.open(tmp_path / "labels/9.png")).ravel(), minlength=3)
+    assert alone[9] == Reading(9, (6, 8), {value: int(count) for value, count in enumerate(counts) if count})
+
+
+def test_an_interrupted_reading_goes_on(tmp_path: Path, read: list[int]) -> None:
+    dataset, kept = made(tmp_path, 12), tmp_path / "kept.jsonl"
+
+    def stop() -> None:
+        if len(read) == 5:
+            raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        all_of(dataset, kept, pause=stop)
+    assert read == [0, 1, 2, 3, 4]
+    found = all_of(dataset, kept)
+    assert read == list(range(12))
+    assert all_of(dataset, kept) == found and len(read) == 12
+    assert all_of(dataset, kept, fresh=True) == found and len(read) == 24
+
+
+def test_an_interruption_ends_the_processes_and_keeps_what_they_read(tmp_path: Path) -> None:
+    dataset, kept = made(tmp_path), tmp_path / "kept.jsonl"
+
+    def stop() -> None:
+        if kept.is_file():
+            raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        all_of(dataset, kept, pause=stop, workers=2)
+    done = len(KeptResults(kept).load())
+    assert 0 < done < COUNT
+    assert len(all_of(dataset, kept)) == COUNT
+
+
+def test_what_changed_or_could_not_be_read_is_read_again(tmp_path: Path, read: list[int]) -> None:
+    dataset, kept = made(tmp_path, 6), tmp_path / "kept.jsonl"
+    good = (tmp_path / "images/2.png").read_bytes()
+    (tmp_path / "images/2.png").write_bytes(b"bad")
+    assert all_of(dataset, kept)[2].problem is not None
+    (tmp_path / "images/2.png").write_bytes(good)
+    changed = tmp_path / "labels/4.png"
+    changed.write_bytes(png(np.full((6, 8), 255, np.uint8)))
+    os.utime(changed, ns=(1, 1))
+    (tmp_path / "labels/5.png").unlink()
+    read.clear()
+    found = all_of(dataset, kept)
+    assert read == [2, 4, 5]
+    assert found[2].problem is None and found[4].pixels == {255: 48} and stamp(dataset, 5) == []
+    assert "labels/5.png: cannot be read" in str(found[5].problem)
+
+
+def test_a_line_that_was_cut_short_does_not_count(tmp_path: Path, read: list[int]) -> None:
+    dataset, kept = made(tmp_path, 4), tmp_path / "kept.jsonl"
+    all_of(dataset, kept)
+    lines = kept.read_bytes().splitlines()
+    kept.write_bytes(b"[1]\n\xff\n" + b"\n".join(lines[:3]) + b'\n{"3":{"t":[1')
+    read.clear()
+    all_of(dataset, kept)
+    assert read == [3]
+    read.clear()
+    all_of(dataset, kept)
+    assert read == []  # the new line did not join the broken one
+
+
+def test_results_that_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"results of the check cannot be kept there .*; set GKDBENCH_CACHE"):
+        all_of(made(tmp_path, 2), tmp_path / "file" / "kept.jsonl")
+
+
+def test_the_tiles_of_a_picture_are_read_together(tmp_path: Path) -> None:
+    tiled = TiledDataset.of(made(tmp_path, 18, (16, 16)), 8, tmp_path / "decoded")
+    assert len(tiled) == 72
+    assert [len(chunk) for chunk in full_reading._chunks(tiled, list(range(1, 72)))] == [3] + [4] * 17
+    found = all_of(tiled, tmp_path / "kept.jsonl", workers=2)
+    assert {one.size for one in found.values()} == {(8, 8)}
+    assert sum(sum((one.pixels or {}).values()) for one in found.values()) == 18 * 256
+
+
+def test_hashes_are_kept_too(tmp_path: Path) -> None:
+    dataset, kept = made(tmp_path), tmp_path / "kept.jsonl"
+    items, faults, progress = dataset.images, [], []
+    (tmp_path / "images/3.png").unlink()
+    some = hash_some(items, lambda: None, lambda item, said: faults.append(said))
+    assert len(some) == COUNT - 1 and len(faults) == 1 and "images/3.png: cannot be read" in faults[0]
+    whole = hash_all(items, kept, Effort(None, workers=2), lambda item, said: None, lambda *at: progress.append(at))
+    assert whole == some and progress[-1] == (COUNT, COUNT)
+    (tmp_path / "images/4.png").write_bytes(b"x" * items[4].size)
+    os.utime(tmp_path / "images/4.png", ns=(1, 1))
+    (tmp_path / "images/5.png").write_bytes(b"")
+    os.utime(tmp_path / "images/5.png", ns=(2, 2))
+    again = hash_all(items, kept, Effort(None), lambda item, said: None, lambda *at: None)
+    assert {key for key in whole if whole[key] != again[key]} == {identity(items[4]), identity(items[5])}
+
+
+def test_a_process_that_is_killed_is_one_line() -> None:
+    with pytest.raises(GkdbenchError, match=r"a reading process was ended, .* --workers 1 goes on with one"):
+        list(results_of(os._exit, [3], 2, lambda: None))
+
+
+def test_processors() -> None:
+    assert 1 <= reading_processes.all_processors() <= (os.cpu_count() or 1)

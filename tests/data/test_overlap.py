@@ -1,0 +1,172 @@
+"""Images that splits share are found by their bytes, whatever their names, and mistakes are told from intentions."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from towns import Towns, files, image, make_towns, zipped
+
+from gkdbench.data import overlap
+from gkdbench.data.dataset import DataPlace, Dataset, open_split
+from gkdbench.data.overlap import Comparison, compare
+from gkdbench.data.stored import definition, files_of, identity, labels_without_image, stored
+from gkdbench.data.subject import Part, Role
+from gkdbench.errors import DataError
+from gkdbench.spec.benchmark import Benchmark, Split
+from gkdbench.spec.catalogue import find_benchmark
+
+TRAIN = {"reader": "dataset", "dataset": "towns", "split": "train"}
+VAL = {"reader": "dataset", "dataset": "towns", "split": "val"}
+
+
+def parsed(tiny: Any, split: dict[str, Any]) -> Split:
+    return Benchmark.model_validate({**tiny.content, "proxy": split}).proxy
+
+
+def opened(tiny: Any, name: str, role: Role, split: dict[str, Any]) -> tuple[Part, Dataset]:
+    source = find_benchmark(str(tiny.yaml))
+    part = Part(name, parsed(tiny, split), role, labelled=role != "proxy")
+    place = DataPlace(tiny.data_root, tiny.data_root.parent / "cache")
+    return part, open_split(part.split, source.benchmark, source.folder, place, labelled=part.labelled)
+
+
+def compared(tiny: Any, *splits: tuple[str, Role, dict[str, Any]], budget: int | None = None) -> Comparison:
+    return compare([opened(tiny, *one) for one in splits], budget)
+
+
+@pytest.fixture
+def towns(tmp_path: Path, tiny_benchmark: Any) -> Towns:
+    return make_towns(tmp_path)
+
+
+def test_what_is_trained_on_and_judged_is_a_mistake(tiny_benchmark: Any, towns: Towns) -> None:
+    copy = towns.file("images", "val/2")
+    copy.write_bytes(towns.file("images", "train/1").read_bytes())
+    found = compared(tiny_benchmark, ("source train", "train", TRAIN), ("day", "target", VAL))
+    (shared,) = found.overlaps
+    assert (shared.splits, shared.images, shared.reason) == (("source train", "day"), 1, None)
+    assert shared.message == (
+        f"day has 1 image of source train, such as {copy} ({towns.file('images', 'train/1')}): what is trained on "
+        "would be judged; take them out of one of the two"
+    )
+    assert 2 <= found.compared == found.candidates
+
+
+def test_equal_size_is_no_equality(tiny_benchmark: Any, towns: Towns) -> None:
+    content = bytearray(towns.file("images", "train/1").read_bytes())
+    content[-1] ^= 1
+    towns.file("images", "val/2").write_bytes(bytes(content))
+    found = compared(tiny_benchmark, ("source train", "train", TRAIN), ("day", "target", VAL))
+    assert found.overlaps == [] and found.compared >= 2
+
+
+def test_copies_in_archives_and_in_other_folders(tiny_benchmark: Any, towns: Towns) -> None:
+    (towns.data_root / "packed").mkdir()
+    zipped(towns.data_root / "packed" / "a.zip", {"pool/7.png": image(2)})
+    pool = {"reader": "files", "root": "packed", "images": "pool/{stem}.png"}
+    (shared,) = compared(tiny_benchmark, ("source train", "train", TRAIN), ("proxy", "proxy", pool)).overlaps
+    assert shared.images == 1 and shared.reason == "what is distilled on is trained on later"
+    assert shared.example[1] == f"{towns.data_root}/packed/a.zip:pool/7.png"
+    (leak,) = compared(tiny_benchmark, ("proxy", "proxy", pool), ("day", "target", TRAIN)).overlaps
+    assert leak.reason is None and leak.trained
+
+
+def test_the_same_definition_is_meant_so(tiny_benchmark: Any, towns: Towns) -> None:
+    train, first = ("source train", "train", TRAIN), ("source val", "val", {**TRAIN, "first": 2})
+    found = compared(tiny_benchmark, train, first, budget=0)
+    (shared,) = found.overlaps
+    assert (shared.images, shared.reason) == (2, "both are defined by the same split")
+    assert shared.message == "source val has 2 images of source train: both are defined by the same split"
+    assert found.candidates == 0  # one file is itself without a hash
+    joined = {"reader": "joined", "parts": [VAL, TRAIN]}
+    (shared,) = compared(tiny_benchmark, ("source train", "train", joined), first).overlaps
+    assert (shared.images, shared.reason) == (2, "both are defined by the same split")
+
+
+def test_lists_that_name_the_same_images_are_a_mistake(tiny_benchmark: Any) -> None:
+    lists = tiny_benchmark.yaml.parent / "lists"
+    (lists / "dusk.txt").write_text("test/0\ntrain/2\n")
+    source = tiny_benchmark.content["source"]
+    dusk = tiny_benchmark.content["targets"]["dusk"]
+    (shared,) = compared(tiny_benchmark, ("source train", "train", source["train"]), ("dusk", "target", dusk)).overlaps
+    assert shared.reason is None and shared.example == (str(tiny_benchmark.image("train/2")),) * 2
+
+
+def test_parts_of_one_split_may_be_judged_twice(tiny_benchmark: Any, towns: Towns) -> None:
+    two = {**VAL, "only": {"stem": ["0", "1"]}}
+    (shared,) = compared(tiny_benchmark, ("all", "target", VAL), ("two", "target", two)).overlaps
+    assert (shared.images, shared.reason) == (2, "both are parts of one split")
+    towns.file("images", "train/0").write_bytes(towns.file("images", "val/0").read_bytes())
+    (twice,) = compared(tiny_benchmark, ("val", "target", VAL), ("train", "target", TRAIN)).overlaps
+    assert twice.reason is None and "they would count twice" in twice.message
+
+
+def test_rendered_scenes(tiny_benchmark: Any, tmp_path: Path) -> None:
+    content = yaml_of_streets()
+    source = find_benchmark("streets")
+
+    def scenes(name: str, role: Role, **changes: Any) -> tuple[Part, Dataset]:
+        split = Benchmark.model_validate({**content, "proxy": {**content["proxy"], "count": 3, **changes}}).proxy
+        place = DataPlace(None, tmp_path / "cache")
+        return Part(name, split, role), open_split(split, source.benchmark, source.folder, place)
+
+    found = compare([scenes("a", "train"), scenes("b", "target", count=2), scenes("c", "val", seed=5)], None)
+    (shared,) = found.overlaps
+    assert (shared.splits, shared.images, shared.reason) == (("a", "b"), 2, "both are defined by the same split")
+    assert found.candidates == 6  # scenes of two seeds might be equal; those of a and b are the same ones
+    part, dataset = scenes("a", "train")
+    (_, item), *_ = stored(part.split, dataset)
+    assert str(item) == "proxy scene 0 of seed 201" and item.size == len(item.read()) == 64 * 128 * 3
+    assert files_of(dataset, 0) == []
+
+
+def yaml_of_streets() -> dict[str, Any]:
+    return find_benchmark("streets").benchmark.model_dump(mode="json")
+
+
+def test_a_budget_ends_the_hashing(tiny_benchmark: Any, towns: Towns) -> None:
+    for part, count in (("train", 4), ("val", 3)):
+        for n in range(count):
+            rng = np.random.default_rng([count, n])
+            # uncompressed, so all have one size
+            Image.fromarray(rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)).save(
+                towns.file("images", f"{part}/{n}"), compress_level=0
+            )
+    towns.file("images", "val/2").write_bytes(towns.file("images", "train/2").read_bytes())
+    size = towns.file("images", "val/2").stat().st_size
+    splits: tuple[tuple[str, Role, dict[str, Any]], ...] = (("a", "train", TRAIN), ("b", "target", VAL))
+    whole = compared(tiny_benchmark, *splits)
+    assert (whole.candidates, whole.compared, len(whole.overlaps)) == (7, 7, 1)
+    part = compared(tiny_benchmark, *splits, budget=4 * size)
+    assert (part.candidates, part.compared, part.overlaps) == (7, 4, [])  # 0, 0, 1, 1: names together
+    assert len(compared(tiny_benchmark, *splits, budget=6 * size).overlaps) == 1
+    assert overlap.SAMPLED_BYTES >= 2**20
+
+
+def test_what_cannot_be_hashed_is_not_compared(tiny_benchmark: Any, towns: Towns) -> None:
+    towns.file("images", "val/2").write_bytes(towns.file("images", "train/1").read_bytes())
+    splits = [opened(tiny_benchmark, "a", "train", TRAIN), opened(tiny_benchmark, "b", "target", VAL)]
+    assert compare(splits, None, lambda items: {}).overlaps == []
+    towns.file("images", "val/2").unlink()
+    with pytest.raises(DataError, match=r"val/2.png: cannot be read"):
+        compare(splits, None)
+
+
+def test_what_lies_behind_images(tiny_benchmark: Any, towns: Towns) -> None:
+    joined = {"reader": "joined", "parts": [TRAIN, VAL]}
+    part, dataset = opened(tiny_benchmark, "both", "train", joined)
+    whole = [*stored(part.split, dataset)]
+    assert [str(item) for _, item in whole][4:] == [str(towns.file("images", f"val/{n}")) for n in range(3)]
+    assert len({whose for whose, _ in whole}) == 2 and len({identity(item) for _, item in whole}) == 7
+    assert files_of(dataset, 5) == [towns.file("images", "val/1"), towns.file("labels", "val/1")]
+    with pytest.raises(IndexError):
+        files_of(dataset, 7)
+    towns.file("labels", "val/9").write_bytes(files()["labels/val/0.png"])
+    part, dataset = opened(tiny_benchmark, "both", "train", joined)
+    assert labels_without_image(part.split, dataset) == 1
+    folders = {"reader": "folders", "root": "towns", "images": "images", "labels": "labels"}
+    part, dataset = opened(tiny_benchmark, "folders", "train", folders)
+    assert labels_without_image(part.split, dataset) == 1 and len(files_of(dataset, 0)) == 2
+    assert definition(parsed(tiny_benchmark, {**VAL, "first": 1})) == definition(parsed(tiny_benchmark, VAL))
