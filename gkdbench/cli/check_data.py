@@ -24,9 +24,9 @@ from gkdbench.cli.console import command, print_json, print_table, say
 from gkdbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from gkdbench.data.checking.health import Health, SplitHealth
+    from gkdbench.data.checking.subject import Subject
     from gkdbench.data.dataset import Image
-    from gkdbench.data.health import Health, SplitHealth
-    from gkdbench.data.subject import Subject
 
 SHOWN_IMAGES = 6
 SHOWN_PROBLEMS = 10
@@ -58,10 +58,10 @@ def check_data(
     """Count, read and compare the images of all splits, and draw a contact sheet."""
     subject = find_subject(name, dataset)
     from gkdbench.cli.display import choose_display
+    from gkdbench.data.checking.full_reading import Effort
+    from gkdbench.data.checking.health import examine
+    from gkdbench.data.checking.reading_processes import all_processors
     from gkdbench.data.dataset import DataPlace
-    from gkdbench.data.full_reading import Effort
-    from gkdbench.data.health import examine
-    from gkdbench.data.reading_processes import all_processors
     from gkdbench.engine.interruption import stop_on_signals
 
     with stop_on_signals() as stop:
@@ -82,7 +82,7 @@ def check_data(
 
 def find_subject(name: str, dataset: bool = False) -> "Subject":
     """Return what a name on the command line means: a benchmark before a dataset, where both are called so."""
-    from gkdbench.data.subject import benchmark_subject, dataset_subject
+    from gkdbench.data.checking.subject import benchmark_subject, dataset_subject
     from gkdbench.spec.catalogue import benchmark_files, find_benchmark
     from gkdbench.spec.dataset_catalogue import FOLDER, datasets, find_dataset
     from gkdbench.spec.documents import nearest
@@ -188,7 +188,7 @@ def draw(health: "Health", path: Path) -> Path | None:
     """Draw a contact sheet of the images that can be read; None where there is none."""
     import numpy as np
 
-    from gkdbench.data.contact_sheet import contact_sheet
+    from gkdbench.data.checking.contact_sheet import contact_sheet
     from gkdbench.run.files import clear_errors, make_folder
 
     rows = [(split.part.name, *_shown(split)) for split in health.splits if split.dataset is not None]
@@ -202,7 +202,7 @@ def draw(health: "Health", path: Path) -> Path | None:
 
 
 def _shown(split: "SplitHealth") -> "tuple[list[Image], list[Image] | None]":
-    from gkdbench.data.inspection import read, spread
+    from gkdbench.data.checking.inspection import read, spread
 
     assert split.dataset is not None
     pairs = []

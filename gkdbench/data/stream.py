@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from gkdbench.data.augmentation.distillation_views import distillation_view
+from gkdbench.data.augmentation.plain import geometry, photometry, resized
+from gkdbench.data.augmentation.task_crops import TaskCropper
 from gkdbench.data.dataset import Dataset
-from gkdbench.data.distillation_views import distillation_view
-from gkdbench.data.plain_augmentation import geometry, photometry, resized
 from gkdbench.data.sampling import epoch_places
-from gkdbench.data.task_crops import TaskCropper
 from gkdbench.errors import DataError
 from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DistillationViews, TaskCrops
 

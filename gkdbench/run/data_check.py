@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from gkdbench.data.checking.full_reading import Effort
+from gkdbench.data.checking.health import Problem, look_at, opened
+from gkdbench.data.checking.subject import Subject, benchmark_subject
 from gkdbench.data.dataset import DataPlace
-from gkdbench.data.full_reading import Effort
-from gkdbench.data.health import Problem, look_at, opened
-from gkdbench.data.subject import Subject, benchmark_subject
 from gkdbench.errors import DataError
 from gkdbench.run.plan import build_pair, make_stages
 from gkdbench.run.stages import Display

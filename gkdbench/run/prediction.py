@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from gkdbench.data.contact_sheet import overlaid
+from gkdbench.data.checking.contact_sheet import overlaid
 from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.engine.inference import predict
 from gkdbench.errors import UsageError

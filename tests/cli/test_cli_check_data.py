@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from gkdbench.cli.display import PlainDisplay
 from gkdbench.cli.main import app
-from gkdbench.data import full_reading
+from gkdbench.data.checking import full_reading
 
 Invoke = Callable[..., Result]
 

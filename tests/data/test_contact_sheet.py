@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gkdbench.data.contact_sheet import contact_sheet
+from gkdbench.data.checking.contact_sheet import contact_sheet
 
 PALETTE = np.array([(255, 0, 0), (0, 0, 255)], np.uint8)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from timm.data import create_transform
 
-from gkdbench.data.distillation_views import _transform, distillation_view, seeded
+from gkdbench.data.augmentation.distillation_views import _transform, distillation_view, seeded
 from gkdbench.spec.augmentation import DistillationViews
 
 VIEWS = DistillationViews(kind="distillation_views")

@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 from towns import label, png
 
-from gkdbench.data import full_reading, reading_processes
+from gkdbench.data.checking import full_reading, reading_processes
+from gkdbench.data.checking.full_reading import Effort, read_all, stamp
+from gkdbench.data.checking.inspection import Reading
+from gkdbench.data.checking.kept_results import KeptResults
+from gkdbench.data.checking.reading_processes import results_of
+from gkdbench.data.checking.stored import identity
+from gkdbench.data.checking.stored_hashes import hash_all, hash_some
 from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import FilesDataset
 from gkdbench.data.files.label_map import LabelMap
 from gkdbench.data.files.tiles import TiledDataset
-from gkdbench.data.full_reading import Effort, read_all, stamp
-from gkdbench.data.inspection import Reading
-from gkdbench.data.kept_results import KeptResults
-from gkdbench.data.reading_processes import results_of
-from gkdbench.data.stored import identity
-from gkdbench.data.stored_hashes import hash_all, hash_some
 from gkdbench.errors import DataError, GkdbenchError, Interrupted
 
 COUNT = 70  # enough for processes

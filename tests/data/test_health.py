@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from towns import COUNTS, Towns, files, image, label, make_towns, png, zipped
 
+from gkdbench.data.checking.full_reading import Effort
+from gkdbench.data.checking.health import Health, examine
+from gkdbench.data.checking.subject import Subject, benchmark_subject, dataset_subject
 from gkdbench.data.dataset import DataPlace, split_digest
-from gkdbench.data.full_reading import Effort
-from gkdbench.data.health import Health, examine
-from gkdbench.data.subject import Subject, benchmark_subject, dataset_subject
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import JoinedSplit
 from gkdbench.spec.catalogue import find_benchmark

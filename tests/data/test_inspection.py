@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from gkdbench.data.checking.inspection import Tally, read, reading, spread
 from gkdbench.data.dataset import DataPlace, Dataset, open_split
-from gkdbench.data.inspection import Tally, read, reading, spread
 from gkdbench.errors import DataError
 from gkdbench.spec.catalogue import find_benchmark
 

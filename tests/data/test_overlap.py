@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from towns import Towns, files, image, make_towns, zipped
 
-from gkdbench.data import overlap
+from gkdbench.data.checking import overlap
+from gkdbench.data.checking.overlap import Comparison, compare
+from gkdbench.data.checking.stored import definition, files_of, identity, labels_without_image, stored
+from gkdbench.data.checking.subject import Part, Role
 from gkdbench.data.dataset import DataPlace, Dataset, open_split
-from gkdbench.data.overlap import Comparison, compare
-from gkdbench.data.stored import definition, files_of, identity, labels_without_image, stored
-from gkdbench.data.subject import Part, Role
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import Benchmark, Split
 from gkdbench.spec.catalogue import find_benchmark

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gkdbench.data.photometric import DRAWS, distorted
+from gkdbench.data.augmentation.photometric import DRAWS, distorted
 from gkdbench.spec.augmentation import TaskCrops
 
 CROPS = TaskCrops(kind="task_crops")

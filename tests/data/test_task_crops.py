@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkdbench.data.task_crops import PADDING, PairedDataset, TaskCropper, resized_size, resized_window
+from gkdbench.data.augmentation.task_crops import PADDING, PairedDataset, TaskCropper, resized_size, resized_window
 from gkdbench.spec.augmentation import TaskCrops
 
 IGNORE = 255

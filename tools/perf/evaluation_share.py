@@ -1,8 +1,8 @@
 """What evaluation costs besides the model and decoding: ViT-S/16 + linear on Cityscapes-sized PNGs, three windows each.
 
-`python tools/perf/evaluation_share.py [--images 4] [--height 1024]`. One thread. Prints milliseconds per image and the share
-of what is neither the model's passes nor decoding: resizing, averaging windows, bringing scores to the label's size,
-the best class of every pixel, counting.
+`python tools/perf/evaluation_share.py [--images 4] [--height 1024]`. One thread. Prints milliseconds per image and the
+share of what is neither the model's passes nor decoding: resizing, averaging windows, bringing scores to the label's
+size, the best class of every pixel, counting.
 """
 
 import argparse

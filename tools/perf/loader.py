@@ -26,9 +26,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from gkdbench.data.augmentation.task_crops import PairedDataset
 from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.data.stream import Samples, Ticket
-from gkdbench.data.task_crops import PairedDataset
 from gkdbench.spec.augmentation import TaskCrops
 from gkdbench.spec.catalogue import find_benchmark
 

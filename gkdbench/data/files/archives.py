@@ -3,16 +3,19 @@
 Nothing is ever unpacked, so names inside can lead nowhere; a member that claims to be huge is not read.
 """
 
+import io
 import os
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from lzma import LZMAError
 from pathlib import Path
+from typing import IO
 
 from gkdbench.errors import DataError
 
@@ -39,6 +42,21 @@ class Member:
 
     def __str__(self) -> str:
         return str(self.file) if self.inside is None and self.offset is None else f"{self.file}:{self.path}"
+
+    @contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """Open for reading a part, such as the header of a picture; DataError where that fails."""
+        try:
+            if self.inside is not None:
+                with _zip(str(self.file), os.getpid()).open(self.inside) as stream:
+                    yield stream
+            elif self.offset is None:
+                with self.file.open("rb") as stream:
+                    yield stream
+            else:
+                yield io.BytesIO(self.read())
+        except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise DataError(f"{self}: cannot be read ({error}); get the file again") from error
 
     def read(self) -> bytes:
         """Return the bytes; DataError where the file or archive is damaged."""

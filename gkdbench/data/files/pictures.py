@@ -63,7 +63,7 @@ def read_labels(member: Member, kind: Literal["ids", "colours", "red16"]) -> Raw
 
 def size_of(member: Member) -> tuple[int, int]:
     """Return height and width without decoding the pixels."""
-    with _clear_errors(member), Image.open(io.BytesIO(member.read())) as picture:
+    with _clear_errors(member), member.opened() as stream, Image.open(stream) as picture:
         return picture.height, picture.width
 
 

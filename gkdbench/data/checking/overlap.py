@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from gkdbench.data.checking.stored import Identity, Stored, definition, identity, stored
+from gkdbench.data.checking.subject import Part
 from gkdbench.data.dataset import Dataset
-from gkdbench.data.stored import Identity, Stored, definition, identity, stored
-from gkdbench.data.subject import Part
 from gkdbench.spec.dataset import DatasetSplit
 
 SAMPLED_BYTES = 256 * 2**20

@@ -6,17 +6,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
+from gkdbench.data.checking.full_reading import Effort, read_all
+from gkdbench.data.checking.inspection import Reading, Tally, reading, spread
+from gkdbench.data.checking.overlap import SAMPLED_BYTES, Comparison, compare
+from gkdbench.data.checking.stored import Stored, labels_without_image, stored
+from gkdbench.data.checking.stored_hashes import hash_all, hash_some
+from gkdbench.data.checking.subject import Part, Subject
 from gkdbench.data.dataset import DataPlace, Dataset, StreetsDataset, open_split, opened_digest, split_digest
 from gkdbench.data.files.opening import Opened, shortfall
 from gkdbench.data.files.tree import find
 from gkdbench.data.files.variants import Files, JoinedDataset
 from gkdbench.data.folders import FolderDataset
-from gkdbench.data.full_reading import Effort, read_all
-from gkdbench.data.inspection import Reading, Tally, reading, spread
-from gkdbench.data.overlap import SAMPLED_BYTES, Comparison, compare
-from gkdbench.data.stored import Stored, labels_without_image, stored
-from gkdbench.data.stored_hashes import hash_all, hash_some
-from gkdbench.data.subject import Part, Subject
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import JoinedSplit, Split, StreetsSplit
 from gkdbench.spec.dataset import DatasetSplit

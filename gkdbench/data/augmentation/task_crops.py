@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkdbench.data import photometric
+from gkdbench.data.augmentation import photometric
 from gkdbench.data.dataset import Dataset
 from gkdbench.spec.augmentation import IMAGENET_MEAN, TaskCrops
 

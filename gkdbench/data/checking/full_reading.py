@@ -6,12 +6,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from gkdbench.data.checking.inspection import Reading, reading
+from gkdbench.data.checking.kept_results import KeptResults
+from gkdbench.data.checking.reading_processes import results_of
+from gkdbench.data.checking.stored import files_of
 from gkdbench.data.dataset import Dataset, StreetsDataset
 from gkdbench.data.files.tiles import TiledDataset
-from gkdbench.data.inspection import Reading, reading
-from gkdbench.data.kept_results import KeptResults
-from gkdbench.data.reading_processes import results_of
-from gkdbench.data.stored import files_of
 
 CHUNK = 8
 PARALLEL_FROM = 64

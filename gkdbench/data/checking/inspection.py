@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gkdbench.data.augmentation.task_crops import PairedDataset
 from gkdbench.data.dataset import Dataset, Image
-from gkdbench.data.task_crops import PairedDataset
 from gkdbench.errors import DataError
 
 EXAMPLES = 5

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gkdbench.data.checking.full_reading import CHUNK, PARALLEL_FROM, Effort
+from gkdbench.data.checking.kept_results import KeptResults
+from gkdbench.data.checking.reading_processes import results_of
+from gkdbench.data.checking.stored import Identity, Stored, identity
 from gkdbench.data.files.archives import Member
-from gkdbench.data.full_reading import CHUNK, PARALLEL_FROM, Effort
-from gkdbench.data.kept_results import KeptResults
-from gkdbench.data.reading_processes import results_of
-from gkdbench.data.stored import Identity, Stored, identity
 from gkdbench.errors import DataError
 
 Fault = Callable[[Stored, str], None]

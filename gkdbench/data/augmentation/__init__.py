@@ -1,0 +1,1 @@
+"""What happens to a training image, in one of three kinds."""

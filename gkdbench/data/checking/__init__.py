@@ -1,0 +1,1 @@
+"""Whether data are what they should be, and pictures to look at."""
