@@ -6,6 +6,7 @@ import typer
 
 from gkdbench import __version__
 from gkdbench.cli.check import check
+from gkdbench.cli.compare import compare
 from gkdbench.cli.listing import listing
 from gkdbench.cli.new import new
 from gkdbench.cli.new_benchmark import new_benchmark
@@ -40,6 +41,7 @@ def _options(
 
 app.command("run")(run)
 app.command("report")(report)
+app.command("compare")(compare)
 app.command("list")(listing)
 app.command("predict")(predict)
 app.command("export")(export)

@@ -81,8 +81,9 @@ def export(
 
 def _model(run: str, results: Path, benchmark: str) -> Any:
     existing(results)
+    from gkdbench.run.record import find_record
     from gkdbench.run.store import Store
-    from gkdbench.run.trained import find_record, trained_model
+    from gkdbench.run.trained import trained_model
     from gkdbench.spec.catalogue import find_benchmark
 
     record = find_record(run, results)

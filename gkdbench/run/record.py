@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from gkdbench.errors import DataError
-from gkdbench.spec.documents import Added, Section, parse, read_json
+from gkdbench.spec.documents import Added, Section, nearest, parse, read_json
 
 SCHEMA = 1
 Status = Literal["done", "failed", "interrupted", "unsupported"]
@@ -181,3 +181,15 @@ def find_records(results: Path) -> list[Path]:
     """Return the record files below a results directory, in order of their paths."""
     found = [*results.glob("runs/*/record.json"), *results.glob("published/*/record.json")]
     return sorted(found)
+
+
+def find_record(name: str, results: Path) -> Record:
+    """Return a record by run id, its unique beginning, or the path of a record.json; committed ones count too."""
+    if name.endswith(".json"):
+        return read_record(Path(name))
+    known = {path.parent.name: path for path in reversed(find_records(results))}
+    matching = [name] if name in known else sorted(run for run in known if run.startswith(name))
+    if len(matching) != 1:
+        several = f"several runs begin so: {', '.join(matching[:5])}" if matching else "no such run"
+        raise DataError(f"{results / 'runs' / name}: {several}{nearest(name, known) if not matching else ''}")
+    return read_record(known[matching[0]])

@@ -1,15 +1,13 @@
 """A finished run's model, taken from the store as it was judged."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from gkdbench.errors import DataError
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run.record import Record, read_record
+from gkdbench.run.record import Record
 from gkdbench.run.stages import fit_for_judging, restore
 from gkdbench.run.store import Store
-from gkdbench.spec.documents import nearest
 from gkdbench.spec.selection import RunSpec, resolve, selection_of
 
 
@@ -25,21 +23,6 @@ class TrainedModel:
     def size(self) -> tuple[int, int]:
         """Height and width of the images the segmentor takes: the window, or the whole image."""
         return self.spec.benchmark.inference.seen
-
-
-def find_record(name: str, results: Path) -> Record:
-    """Return a record by run id, its unique beginning, or the path of a record.json."""
-    if name.endswith(".json"):
-        return read_record(Path(name))
-    path = results / "runs" / name / "record.json"
-    if not path.is_file():
-        known = sorted(p.parent.name for p in (results / "runs").glob("*/record.json"))
-        matching = [run for run in known if run.startswith(name)]
-        if len(matching) != 1:
-            several = f"several runs begin so: {', '.join(matching[:5])}" if matching else "no such run"
-            raise DataError(f"{results / 'runs' / name}: {several}{nearest(name, known) if not matching else ''}")
-        path = results / "runs" / matching[0] / "record.json"
-    return read_record(path)
 
 
 def trained_model(record: Record, store: Store, benchmark: str | None = None) -> TrainedModel:

@@ -1,0 +1,125 @@
+"""`gkdbench compare`: two runs side by side, with intervals over the images that both were judged on."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gkdbench.cli.console import command, existing, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from gkdbench.metrics.statistics import Difference
+    from gkdbench.report.image_counts import SplitCounts
+    from gkdbench.report.run_comparison import RunComparison
+    from gkdbench.run.record import Record
+
+Run = typer.Argument(help="Run id, its beginning, or the path of a record.json.")
+
+
+@command
+def compare(
+    first: Annotated[str, Run],
+    second: Annotated[str, Run],
+    split: Annotated[str, typer.Option(help="Show the classes of this target, or of 'in-domain val'.")] = "",
+    results: Annotated[Path, typer.Option(help="Results directory.")] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, all splits and classes.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Say how the second run differs from the first: how it was made, its scores on the same images, its cost."""
+    from gkdbench.errors import UsageError
+    from gkdbench.report.run_comparison import compare_runs
+    from gkdbench.run.record import find_record
+    from gkdbench.spec.documents import nearest
+
+    if not (first.endswith(".json") and second.endswith(".json")):
+        existing(results)
+    records = find_record(first, results), find_record(second, results)
+    found = compare_runs(*records, (_counts(records[0], first, results), _counts(records[1], second, results)))
+    if split and split not in found.splits:
+        raise UsageError(f"--split: no split {split!r} in both runs{nearest(split, found.splits)}")
+    if as_json:
+        print_json(_document(found))
+        return
+    print(f"first:  {found.first.run_id}\nsecond: {found.second.run_id}\n")
+    if found.spec:
+        print_table([["made otherwise", "first", "second"], *([key, *pair] for key, pair in found.spec.items())])
+    print()
+    rows = [["mIoU", "first", "second", "difference", "95 % interval", "p", "p (Holm)", "images"]]
+    for name, one in found.splits.items():
+        rows.append(
+            [name, f"{one.first:.1f}", f"{one.second:.1f}", *_shown(one.second - one.first, one.difference),
+             _p(one.corrected), str(one.difference.images) if one.difference else one.why_not or ""]
+        )  # fmt: skip
+    print_table(rows)
+    if split:
+        print()
+        rows = [[f"IoU on {split}", "first", "second", "difference", "95 % interval", "p"]]
+        for name, of_class in found.splits[split].classes.items():
+            known = of_class.first is not None and of_class.second is not None
+            change = (of_class.second or 0.0) - (of_class.first or 0.0) if known else math.nan
+            rows.append([name, _value(of_class.first), _value(of_class.second), *_shown(change, of_class.difference)])
+        print_table(rows)
+    print()
+    print_table([["cost", "first", "second"], *([key, *map(_count, pair)] for key, pair in found.cost.items())])
+    print()
+    say(found.paired)
+
+
+def _counts(record: "Record", name: str, results: Path) -> "dict[str, SplitCounts]":
+    from gkdbench.report.image_counts import read_image_counts
+    from gkdbench.run.record import find_records
+
+    folders = [Path(name).parent] if name.endswith(".json") else [path.parent for path in find_records(results)]
+    for folder in folders:
+        if name.endswith(".json") or folder.name == record.run_id:
+            return read_image_counts(folder, len(record.classes))
+    return {}
+
+
+def _shown(change: float, difference: "Difference | None") -> list[str]:
+    if difference is None or math.isnan(difference.low):
+        return ["" if math.isnan(change) else f"{change:+.1f}", "", ""]
+    return [f"{change:+.1f}", f"{difference.low:+.1f} to {difference.high:+.1f}", _p(difference.p)]
+
+
+def _p(value: float) -> str:
+    return "" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _value(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _count(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def _document(found: "RunComparison") -> dict[str, Any]:
+    def written(one: "Difference | None") -> dict[str, Any] | None:
+        if one is None:
+            return None
+        content = {"value": one.value, "low": one.low, "high": one.high, "p": one.p, "images": one.images}
+        return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in content.items()}
+
+    return {
+        "first": found.first.run_id,
+        "second": found.second.run_id,
+        "spec": {key: list(pair) for key, pair in found.spec.items()},
+        "paired": found.paired,
+        "splits": {
+            name: {
+                "first": one.first,
+                "second": one.second,
+                "difference": written(one.difference),
+                "p_holm": None if math.isnan(one.corrected) else one.corrected,
+                "not_paired": one.why_not,
+                "classes": {
+                    label: {"first": c.first, "second": c.second, "difference": written(c.difference)}
+                    for label, c in one.classes.items()
+                },
+            }
+            for name, one in found.splits.items()
+        },
+        "cost": {key: list(pair) for key, pair in found.cost.items()},
+    }

@@ -1,0 +1,188 @@
+"""Two runs side by side: what differs in how they were made, and whether they differ on the same images."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gkdbench.errors import UsageError
+from gkdbench.metrics.statistics import Difference, holm, paired_bootstrap, paired_class_bootstrap
+from gkdbench.report.image_counts import SplitCounts
+from gkdbench.report.records import budget_total, plain
+from gkdbench.run.record import Record, SplitResult
+
+IN_DOMAIN = "in-domain val"
+UNTOLD = ("code", "targets")
+"""Parts of a spec that are shown otherwise."""
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """One class on one split, in points."""
+
+    first: float | None
+    second: float | None
+    difference: Difference | None
+    """None where there is nothing to pair."""
+
+
+@dataclass(frozen=True)
+class SplitDifference:
+    """One split, in points of its metric."""
+
+    first: float
+    second: float
+    difference: Difference | None
+    corrected: float
+    """p corrected for the number of splits (Holm); nan where there is none."""
+    why_not: str | None
+    """Why nothing could be paired."""
+    classes: dict[str, ClassDifference]
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """The second run against the first."""
+
+    first: Record
+    second: Record
+    spec: dict[str, tuple[str, str]]
+    """What differs in how they were made."""
+    splits: dict[str, SplitDifference]
+    cost: dict[str, tuple[float | None, float | None]]
+
+    @property
+    def paired(self) -> str:
+        """What the p values pair."""
+        return (
+            "Intervals (95 %) and p values: bootstrap over images, both runs judged on the same resample of the same "
+            "images (10,000 resamples, percentile); seeds are not resampled, so a difference says nothing about other "
+            "seeds. p of splits is also corrected for their number (Holm)."
+        )
+
+
+def compare_runs(
+    first: Record, second: Record, counts: tuple[Mapping[str, SplitCounts], Mapping[str, SplitCounts]]
+) -> RunComparison:
+    """Compare two finished runs; `counts` are their per-image counts by split.
+
+    Raises UsageError where a comparison would mean nothing: other classes, another mean, a run that is not done.
+    """
+    for record in (first, second):
+        if record.status != "done" or record.in_domain is None:
+            raise UsageError(f"{record.run_id}: {record.status}; only finished runs can be compared")
+    for what, here, there in (
+        ("benchmark", first.spec.benchmark, second.spec.benchmark),
+        ("benchmark version", first.spec.benchmark_version, second.spec.benchmark_version),
+        ("classes", first.classes, second.classes),
+        ("rule of the mean", first.mean_rule, second.mean_rule),
+        ("classes left out of the mean", first.excluded_from_mean, second.excluded_from_mean),
+    ):
+        if here != there:
+            raise UsageError(f"{first.run_id} and {second.run_id}: another {what} ({plain(here)} and {plain(there)})")
+    before, after = _splits(first), _splits(second)
+    found = {
+        name: _split(first, before[name], after[name], counts[0].get(name), counts[1].get(name))
+        for name in before
+        if name in after
+    }
+    corrected = holm({name: one.difference.p if one.difference else math.nan for name, one in found.items()})
+    return RunComparison(
+        first,
+        second,
+        dict(_differing(first, second)),
+        {
+            name: SplitDifference(one.first, one.second, one.difference, corrected[name], one.why_not, one.classes)
+            for name, one in found.items()
+        },
+        _cost(first, second),
+    )
+
+
+def _splits(record: Record) -> dict[str, SplitResult]:
+    assert record.in_domain is not None
+    return {IN_DOMAIN: record.in_domain, **record.targets}
+
+
+def _split(
+    record: Record, first: SplitResult, second: SplitResult, before: SplitCounts | None, after: SplitCounts | None
+) -> SplitDifference:
+    why_not = _unpaired(record, first, second, before, after)
+    whole: Difference | None = None
+    classes: list[Difference | None] = [None] * len(record.classes)
+    if why_not is None:
+        assert before is not None and after is not None
+        left_out = [record.classes.index(name) for name in record.excluded_from_mean]
+        whole = _points(paired_bootstrap(before.counts, after.counts, record.mean_rule, excluded=left_out))
+        classes = [_points(one) for one in paired_class_bootstrap(before.counts, after.counts, record.mean_rule)]
+    return SplitDifference(
+        first.value,
+        second.value,
+        whole,
+        math.nan,
+        why_not,
+        {
+            name: ClassDifference(first.per_class.get(name), second.per_class.get(name), one)
+            for name, one in zip(record.classes, classes, strict=True)
+        },
+    )
+
+
+def _unpaired(
+    record: Record, first: SplitResult, second: SplitResult, before: SplitCounts | None, after: SplitCounts | None
+) -> str | None:
+    """Say why images of a split cannot be paired; None where they can."""
+    if first.protocol != second.protocol:
+        return "judged by another protocol"
+    if before is None or after is None:
+        return "a run has no counts per image (images.parquet)"
+    if before.names != after.names:
+        return "judged on other images"
+    if record.mean_rule == "void_is_error":
+        return "the bootstrap does not know this rule of the mean"
+    for result, counts in ((first, before), (second, after)):
+        if not np.array_equal(counts.counts.sum(0, dtype=np.int64), np.asarray(result.confusion)):
+            return "counts per image do not add up to the record's"
+    return None
+
+
+def _points(one: Difference) -> Difference:
+    """Return a difference of fractions in percent points."""
+    return Difference(100 * one.value, 100 * one.low, 100 * one.high, one.p, one.images)
+
+
+def _differing(first: Record, second: Record) -> Iterator[tuple[str, tuple[str, str]]]:
+    here, there = (_flat(record.spec.model_dump(mode="json")) for record in (first, second))
+    here["commit"], there["commit"] = str(first.commit), str(second.commit)
+    for key in dict.fromkeys([*here, *there]):
+        if key.split(".")[0] not in UNTOLD and here.get(key) != there.get(key):
+            yield key, (here.get(key, "–"), there.get(key, "–"))
+    if first.spec.method == second.spec.method and first.spec.code != second.spec.code:
+        yield "the method's code", (first.spec.code[:8], second.spec.code[:8])
+
+
+def _flat(content: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{before}{key}."))
+        else:
+            flat[f"{before}{key}"] = plain(value)
+    return flat
+
+
+def _cost(first: Record, second: Record) -> dict[str, tuple[float | None, float | None]]:
+    sides = []
+    for record in (first, second):
+        sides.append(
+            {
+                "images seen": budget_total(record, "images"),
+                "passes of the student": budget_total(record, "student_passes"),
+                "passes of the teacher": budget_total(record, "teacher_passes"),
+                "seconds of training": record.cost.get("from_scratch", {}).get("wall_s"),
+                "parameters": record.model.get("params"),
+            }
+        )
+    return {name: (sides[0][name], sides[1][name]) for name in sides[0]}
