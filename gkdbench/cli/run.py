@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gkdbench.cli.console import command, print_json, print_table, say
-from gkdbench.errors import GkdbenchError, Interrupted, UsageError
+from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from gkdbench.data.dataset import DataPlace
+    from gkdbench.run.digests import Known
     from gkdbench.run.finished import Finished
     from gkdbench.run.store import Store
     from gkdbench.spec.selection import RunSpec, Selection
@@ -163,19 +164,30 @@ def _run_all(
     selection: "Selection"
 ) -> "tuple[list[Finished], list[GkdbenchError]]":
     """Answer finished runs at once; import torch only if something is left to do."""
-    from gkdbench.run.digests import DataDigests, run_digest, run_id
+    from gkdbench.run.digests import DataDigests, Known, run_digest, run_id
     from gkdbench.run.finished import Finished, finished_run
 
     finished: list[Finished] = []
     failures: list[GkdbenchError] = []
     work: list[RunSpec] = []
+    known: Known = {}
+    absent: dict[str, DataError] = {}
     for spec in specs:
-        found = None if fresh else finished_run(spec, store, DataDigests(spec, place))
+        try:
+            found = None if fresh else finished_run(spec, store, DataDigests(spec, place, known))
+        except DataError as error:  # other benchmarks may have their data
+            absent.setdefault(str(error), error)
+            continue
         if found is None:
             work.append(spec)
         else:
             say(f"{found.record.run_id}: cached")
             finished.append(found)
+    if absent and not work and not finished:
+        raise next(iter(absent.values()))
+    for fault in absent.values():
+        say(f"gkdbench: {fault}")
+        failures.append(fault)
     if not work:
         return finished, failures
     hardware["threads"] = hardware["threads"] or _default_threads()
@@ -183,6 +195,7 @@ def _run_all(
     from gkdbench.cli.workshop import open_workshop
 
     with open_workshop(store, place, hardware, fresh=fresh) as shop:
+        shop.digests.update(known)
         from gkdbench.run.data_check import benchmark_of, data_faults
         from gkdbench.run.runner import run as execute
 
@@ -193,7 +206,7 @@ def _run_all(
             shop.display.say(f"gkdbench: {fault}")
             failures.append(fault)
         work = [spec for spec in work if benchmark_of(spec) not in faults]
-        for spec in _broken_first(work, place, selection.methods):
+        for spec in _broken_first(work, place, selection.methods, known):
             try:
                 result = execute(spec, shop)
             except Interrupted:
@@ -204,7 +217,7 @@ def _run_all(
                     raise
                 shop.display.say(f"gkdbench: {spec.method.name} ({spec.setting}, seed {spec.seed}): {error}")
                 failures.append(error)
-                record = store.record(run_id(spec, run_digest(spec, DataDigests(spec, place))))
+                record = store.record(run_id(spec, run_digest(spec, DataDigests(spec, place, known))))
                 if record is not None:
                     finished.append(Finished(record, cached=False))
                 continue
@@ -214,7 +227,9 @@ def _run_all(
     return finished, failures
 
 
-def _broken_first(work: "list[RunSpec]", place: "DataPlace", named: "Collection[str]") -> "list[RunSpec]":
+def _broken_first(
+    work: "list[RunSpec]", place: "DataPlace", named: "Collection[str]", digests: "Known"
+) -> "list[RunSpec]":
     """Put runs that cannot even be planned before the others: their message comes before hours of training.
 
     Where only shared teachers that nobody named would be left, these are left out.
@@ -230,7 +245,7 @@ def _broken_first(work: "list[RunSpec]", place: "DataPlace", named: "Collection[
         if key not in known:
             known[key] = False
             try:
-                plan_run(spec, DataDigests(spec, place), None)
+                plan_run(spec, DataDigests(spec, place, digests), None)
             except Unsupported:
                 pass
             except Exception:  # the run itself says what is wrong, and records it

@@ -46,7 +46,7 @@ class Batch:
         return Batch(images, clean, labels, self.position, self.variant, extra)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """The place of one sample: optimiser step and position within the global batch."""
 
@@ -214,13 +214,26 @@ def _one_line_errors(loader: Iterable[_Stacked]) -> Iterator[_Stacked]:
         raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")) from error
 
 
+@dataclass(frozen=True)
+class _Tickets:
+    """The micro-batches of a process in order; made when asked for: a long stage has a hundred million samples."""
+
+    share: Share
+    start: int
+    steps: int
+
+    def __len__(self) -> int:
+        return (self.steps - self.start) * self.share.turns
+
+    def __iter__(self) -> Iterator[list[Ticket]]:
+        for step in range(self.start, self.steps):
+            for turn in range(self.share.turns):
+                yield [Ticket(step, position) for position in self.share.positions(turn)]
+
+
 def batches(samples: Samples, share: Share, start: int, steps: int, workers: int) -> Iterator[Batch]:
     """Yield the micro-batches of this process from step `start` on, in order."""
-    tickets = [
-        [Ticket(step, position) for position in share.positions(turn)]
-        for step in range(start, steps)
-        for turn in range(share.turns)
-    ]
+    tickets = _Tickets(share, start, steps)
     loader: DataLoader[_Stacked] = DataLoader(
         samples,  # type: ignore[arg-type]
         batch_sampler=tickets,

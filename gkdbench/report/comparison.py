@@ -184,6 +184,13 @@ def _protocol(record: Record) -> str:
     return _canonical({k: v.protocol.model_dump() for k, v in splits.items() if v is not None})
 
 
+def _data(record: Record) -> str:
+    """What was judged; empty where the record does not say (a rendered benchmark's version does)."""
+    splits = {IN_DOMAIN: record.in_domain, **record.targets}
+    known = {k: v.data for k, v in splits.items() if v is not None and v.data}
+    return _canonical(known) if known else ""
+
+
 def _majority(values: Iterable[str]) -> str | None:
     counts = Counter(values)
     return min(counts, key=lambda value: (-counts[value], value)) if counts else None
@@ -198,6 +205,7 @@ def _reference(records: Sequence[Record]) -> dict[str, str | None]:
 def _done_rows(done: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> list[MethodRow]:
     unmarked = [r for r in done if not r.marks] or list(done)
     recipe, protocol = _reference(unmarked), _majority(_protocol(r) for r in unmarked)
+    data = _majority(known for r in unmarked if (known := _data(r)))
     by_identity: defaultdict[str, list[Record]] = defaultdict(list)
     for record in done:
         by_identity[_identity(record)].append(record)
@@ -206,7 +214,7 @@ def _done_rows(done: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]
         budget = _majority(str(budget_key(r)) for r in same if not r.marks)
         shares: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
         for record in same:
-            shares[tuple(_oddities(record, recipe, protocol, budget))].append(record)
+            shares[tuple(_oddities(record, recipe, protocol, data, budget))].append(record)
         for oddities, runs in shares.items():
             counted, superseded = _one_per_seed(runs)
             notes = [*oddities, *_siblings(counted[0], done), *superseded]
@@ -227,7 +235,9 @@ def _label(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{record.spec.method} ({options})" if options else record.spec.method
 
 
-def _oddities(record: Record, recipe: Mapping[str, str | None], protocol: str | None, budget: str | None) -> list[str]:
+def _oddities(
+    record: Record, recipe: Mapping[str, str | None], protocol: str | None, data: str | None, budget: str | None
+) -> list[str]:
     """Say why a run may not share a mean or a ranking with the table's others; empty: it may."""
     found = []
     if record.marks:
@@ -238,6 +248,8 @@ def _oddities(record: Record, recipe: Mapping[str, str | None], protocol: str | 
         found.append(f"another recipe than the other rows ({', '.join(changed)})")
     if protocol is not None and _protocol(record) != protocol:
         found.append("judged by another protocol (sizes, window or test-time augmentation)")
+    if data is not None and _data(record) not in ("", data):
+        found.append("judged on other images or labels (the data of a split have changed between the runs)")
     if budget is not None and str(budget_key(record)) != budget and not record.marks:
         seen = ", ".join(f"{name} {value:,.0f}" for name, value in budget_key(record))
         found.append(f"another budget than this method's other runs ({seen or 'not recorded'})")

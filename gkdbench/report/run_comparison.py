@@ -138,8 +138,8 @@ def _unpaired(
         return "judged by another protocol"
     if before is None or after is None:
         return "a run has no counts per image (images.parquet)"
-    if before.names != after.names:
-        return "judged on other images"
+    if before.names != after.names or first.data != second.data:
+        return "judged on other images or labels"
     if record.mean_rule == "void_is_error":
         return "the bootstrap does not know this rule of the mean"
     for result, counts in ((first, before), (second, after)):

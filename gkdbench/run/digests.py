@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.errors import DataError
 from gkdbench.models.weight_files import weights_digest
 from gkdbench.spec.benchmark import IN_DOMAIN, Split
 from gkdbench.spec.catalogue import ModelSource
@@ -12,20 +13,23 @@ from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION
 
+Known = dict[tuple[Any, ...], str]
+"""Digests of splits that a command has computed already."""
+
 
 class DataDigests:
-    """Digests of a run's splits, each computed once."""
+    """Digests of a run's splits, each computed once; with `known`, once for all runs of a command."""
 
-    def __init__(self, spec: RunSpec, place: DataPlace) -> None:
+    def __init__(self, spec: RunSpec, place: DataPlace, known: Known | None = None) -> None:
         self._spec, self._place = spec, place
-        self._known: dict[tuple[str, str | None, bool], str] = {}
+        self._known: Known = {} if known is None else known
 
-    def of(self, role: str, split: Split, name: str | None = None, *, labelled: bool = True) -> str:
+    def of(self, role: str, split: Split, *, labelled: bool = True) -> str:
         """Return the digest of a split, limited as the preset limits its role; labels count where they are read."""
-        key = (role, name, labelled)
+        limit = self._spec.preset.limits.get(role)  # type: ignore[call-overload]
+        source = self._spec.source
+        key = (source.folder, source.benchmark.name, split.model_dump_json(), limit, labelled)
         if key not in self._known:
-            limit = self._spec.preset.limits.get(role)  # type: ignore[call-overload]
-            source = self._spec.source
             self._known[key] = split_digest(
                 split, source.benchmark, source.folder, self._place, limit, labelled=labelled
             )
@@ -54,9 +58,9 @@ def run_digest(spec: RunSpec, data: DataDigests) -> str:
         "decoder": benchmark.decoder,
         "inference": benchmark.inference,
         "recipe": {name: spec.preset.stage(name) for name in ("proxy", "source", "task", "joint", "teacher")},
-        "data": [data.training("source", labelled=True), data.training("proxy", labelled=False)],
+        "data": [data.training("source", labelled=True), _proxy(data)],
         "val": data.of("val", benchmark.source.val),
-        "targets": {name: data.of("target", split, name) for name, split in spec.targets.items()},
+        "targets": {name: data.of("target", split) for name, split in spec.targets.items()},
         "seeds": [spec.seed, spec.teacher_seed],
     }
     # what the format got later counts where it says something, so that older digests stay
@@ -68,6 +72,14 @@ def run_digest(spec: RunSpec, data: DataDigests) -> str:
     }
     content.update({key: value for key, value in later.items() if value})
     return digest(content)
+
+
+def _proxy(data: DataDigests) -> str:
+    """Return the digest of the proxy pool, or that it is not here: many methods never draw from it."""
+    try:
+        return data.training("proxy", labelled=False)
+    except DataError:
+        return "absent"
 
 
 def model_identity(source: ModelSource) -> dict[str, Any]:

@@ -4,7 +4,8 @@ A stage's digest holds what its weights depend on and nothing else: not the meth
 stages, not targets, paths, workers or devices. So stages are shared between runs wherever they are the same.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,39 +78,48 @@ def grid_at(source: ModelSource, sight: Sight) -> tuple[int, int]:
 def build_pair(spec: RunSpec) -> Pair:
     """Describe both models of a run at the sizes of its stages."""
     sights = {"proxy": spec.preset.proxy.sight, "source": spec.preset.task.sight}
-    _check_sights(spec, sights.values())
+    _check_sight(spec, "task", sights["source"])
     student = _side(spec, spec.student, sights)
     teacher = _side(spec, spec.teacher, sights)
     benchmark = spec.benchmark
     return Pair(student, teacher, benchmark.task, len(benchmark.classes), benchmark.ignore)
 
 
-def _check_sights(spec: RunSpec, sights: Iterable[Sight]) -> None:
-    """Raise DataError, with both sides' grids, where one model of the pair cannot see the recipe's images."""
-    for sight in sights:
-        grids, fault = [], None
-        for role, source in (("teacher", spec.teacher), ("student", spec.student)):
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):
-                encoder = Encoder(source.entry)
-                try:
-                    encoder.resize(sight.size, sight.patch)
-                    grids.append(f"{role} {source.name} a grid of {encoder.grid[0]}x{encoder.grid[1]}")
-                except UsageError as error:
-                    fault = fault or error
-                    grids.append(f"{role} {source.name} none")
-        if fault is not None:
-            height, width = sight.size
-            raise DataError(f"pair {spec.pair!r} on images of {height}x{width}: {', '.join(grids)}; {fault}")
+class _Grids(dict[str, tuple[int, int]]):
+    """Token grids by data role; one that the recipe's images cannot have is an error when it is asked for."""
+
+    def __missing__(self, role: str) -> tuple[int, int]:
+        raise DataError(f"stage {role}: the pair has no token grid on its images; change the recipe's size or patch")
+
+
+def _check_sight(spec: RunSpec, stage: str, sight: Sight) -> None:
+    """Raise DataError, with both sides' grids, where one model of the pair cannot see a stage's images."""
+    grids, fault = [], None
+    for role, source in (("teacher", spec.teacher), ("student", spec.student)):
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            encoder = Encoder(source.entry)
+            try:
+                encoder.resize(sight.size, sight.patch)
+                grids.append(f"{role} {source.name} has a grid of {encoder.grid[0]}x{encoder.grid[1]}")
+            except UsageError as error:
+                fault = fault or error
+                grids.append(f"{role} {source.name} can have none")
+    if fault is not None:
+        height, width = sight.size
+        raise DataError(
+            f"pair {spec.pair!r} on the {height}x{width} images of recipe {stage!r}: {', '.join(grids)}; {fault}"
+        )
 
 
 def _side(spec: RunSpec, source: ModelSource, sights: Mapping[str, Sight]) -> Side:
-    grids = {}
+    grids = _Grids()
     # nothing but shapes is asked for, so nothing is allocated
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         encoder = Encoder(source.entry)
         for role, sight in sights.items():
-            encoder.resize(sight.size, sight.patch)
-            grids[role] = encoder.grid
+            with contextlib.suppress(UsageError):  # told where a stage needs it
+                encoder.resize(sight.size, sight.patch)
+                grids[role] = encoder.grid
         segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
         segmentor.add_head(0)
     return describe(segmentor, grids)
@@ -213,6 +223,7 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
     for stage in stages:
         recipe = spec.preset.stage(stage.name)
         _check_views(spec, stage, recipe)
+        _check_sight(spec, stage.name, recipe.sight)
         keeps_head = stage.uses_head() and "head" not in stage.fresh
         own_head = head_parent if keeps_head else None
         own = PlannedStage(

@@ -67,6 +67,8 @@ class SplitResult(Section):
     """Pixels by predicted class where the truth is ignored; counted where the rule of the mean looks at them."""
     n_images: int
     protocol: Protocol
+    data: Annotated[str, Added()] = ""
+    """Digest of the images and labels that were judged; empty where a benchmark's version says what they are."""
 
 
 class GroupResult(Section):

@@ -24,7 +24,7 @@ from gkdbench.run.record import Record, RunSpecRecord, SplitResult, StageRecord
 from gkdbench.run.scoring import split_result, summarise
 from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, fit_for_judging, restore
 from gkdbench.run.store import Artefact
-from gkdbench.spec.benchmark import IN_DOMAIN, Split
+from gkdbench.spec.benchmark import IN_DOMAIN, Split, StreetsSplit
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
@@ -37,7 +37,7 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
 
     Raises Interrupted on a signal, GkdbenchError where the run fails; both leave a record that says so.
     """
-    data = DataDigests(spec, shop.place)
+    data = DataDigests(spec, shop.place, shop.digests)
     if not shop.fresh:
         found = finished_run(spec, shop.store, data)
         if found is not None:
@@ -84,7 +84,8 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
     teacher_spec = teacher_of(spec)
     same = (spec.method.code_digest, spec.method.function)
     is_teacher = same == (teacher_spec.method.code_digest, teacher_spec.method.function)
-    teacher_plan = None if is_teacher else plan_run(teacher_spec, DataDigests(teacher_spec, shop.place), None)
+    teacher_data = DataDigests(teacher_spec, shop.place, shop.digests)
+    teacher_plan = None if is_teacher else plan_run(teacher_spec, teacher_data, None)
     teacher_head = teacher_plan.stages[-1].digest if teacher_plan else None
     plan = plan_run(spec, data, teacher_head)
     record.marks.extend(spec.marks)
@@ -97,7 +98,7 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
     if teacher_plan and any(p.stage.teacher == "full" for p in plan.stages):
         teacher, stage_record = _teacher_artefact(teacher_spec, teacher_plan, shop)
         costs.append(stage_record)
-        teacher_digest = run_digest(teacher_spec, DataDigests(teacher_spec, shop.place))
+        teacher_digest = run_digest(teacher_spec, teacher_data)
         record.teacher_run_id = run_id(teacher_spec, teacher_digest)
     segmentor = _train(spec, shop, plan, teacher, record)
     costs.extend(record.stages)
@@ -173,6 +174,7 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
     """Judge in-domain val and every target; the record is rewritten after each."""
     benchmark = spec.benchmark
     judged: dict[str, Judged] = {}
+    digests = DataDigests(spec, shop.place, shop.digests)
 
     def one(name: str, split: Split, role: str, inference: Inference) -> SplitResult:
         def meter(done: int, total: int) -> None:
@@ -197,7 +199,10 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
             meter=meter,
         )
         judged[name] = result
-        return split_result(result, benchmark, inference)
+        found = split_result(result, benchmark, inference)
+        if not isinstance(split, StreetsSplit):
+            found.data = digests.of(role, split)[:16]
+        return found
 
     shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
     record.in_domain = one("in-domain val", benchmark.source.val, "val", benchmark.inference_for(IN_DOMAIN))

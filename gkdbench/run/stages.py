@@ -23,6 +23,7 @@ from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
+from gkdbench.run.digests import Known
 from gkdbench.run.files import need_space, write_atomically
 from gkdbench.run.plan import PlannedStage, build_encoder, grid_at
 from gkdbench.run.store import Artefact, Store
@@ -60,6 +61,8 @@ class Workshop:
     fresh: bool = False
     """Train stages again although the store has them; each once per command."""
     trained: set[str] = field(default_factory=set)
+    digests: Known = field(default_factory=dict)
+    """Digests of splits, so that a command searches large datasets once."""
 
 
 def build_segmentor(spec: RunSpec, model: str, sight: Sight, seed: int) -> Segmentor:

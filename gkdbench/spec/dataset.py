@@ -74,6 +74,9 @@ class Layout(Strict):
     """Split -> placeholder -> the values it may take there."""
     means: Labels | None = None
     """What this layout's label files hold, if other than the dataset's."""
+    labels_in: str | None = None
+    """Folder, or archive by its name without suffix, in which labels lie; None: anywhere. For labels whose files are
+    called as the images are."""
     repairs: str | None = None
     """Folder, or archive by its name without suffix, whose label files count in place of others."""
     tile: Annotated[int, Field(gt=0)] | None = None
@@ -82,6 +85,8 @@ class Layout(Strict):
 
     @model_validator(mode="after")
     def _templates(self) -> "Layout":
+        if self.tile is not None and self.half is not None:
+            raise ValueError("a layout has tile or half, not both")
         check_templates(self.images, self.labels)
         for split, values in self.where.items():
             check_places(f"where.{split}", values, self.images)
@@ -139,6 +144,8 @@ class DatasetEntry(Strict):
     """None: unlabelled."""
     counts: dict[Name, list[int]] = {}
     """Split -> images it should have; several where releases differ."""
+    counts_of: dict[Name, dict[str, dict[str, int]]] = {}
+    """Split -> placeholder -> value -> images it should have: of parts of a split."""
     wrong: dict[str, str] = {}
     """Path templates of files that tell of another release -> what to say."""
     notes: list[str] = []
@@ -174,6 +181,12 @@ class DatasetSplit(Strict):
     """Only the first images of the split."""
     root: str | None = None
     """Folder below the data root, if other than the dataset's own."""
+
+    @model_validator(mode="after")
+    def _inside(self) -> "DatasetSplit":
+        if self.root is not None and (self.root.startswith("/") or ".." in self.root.split("/")):
+            raise ValueError("root must be a path below the data root, without '..'")
+        return self
 
 
 class FilesSplit(Strict):

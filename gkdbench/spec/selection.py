@@ -4,6 +4,7 @@ Pure: no torch, no data read, nothing written. Every complaint names what is wro
 """
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,6 +125,9 @@ def _with_tta(source: BenchmarkSource, texts: tuple[str, ...]) -> BenchmarkSourc
 
 def _augmented(inference: Inference, texts: tuple[str, ...]) -> Inference:
     scales = [text.removeprefix("scale ") for text in texts if text != "flip"]
+    for text in scales:
+        if not re.fullmatch(r"\d+(\.\d+)?", text) or not 0.1 <= float(text) <= 4:
+            raise UsageError(f"--tta {text}: neither a scale from 0.1 to 4, such as 0.75, nor flip")
     content = inference.model_dump(mode="json")
     content["flip"] = "flip" in texts
     if scales:
@@ -193,6 +197,8 @@ def _run(
         teacher, student = (_with_weights(m, selection.weights) for m in split_pair(pair, source.folder))
     except UsageError as error:
         known = setting.pairs
+        if selection.pair is None:
+            raise UsageError(f"benchmark {benchmark.name!r}: key 'settings.{setting_name}.pairs': {error}") from error
         raise UsageError(
             f"--pair: setting {setting_name!r} of benchmark {benchmark.name!r} has no pair {pair!r}"
             f"{nearest(pair, known)} (known: {', '.join(known)}; or any two models: {error})"

@@ -61,7 +61,7 @@ def test_what_cannot_be_paired_is_told():
     assert found.splits["snow"].difference is not None
     renamed = dict(after)
     renamed["snow"] = type(after["snow"])(after["snow"].names[::-1], after["snow"].counts)
-    assert compare_runs(first, second, (before, renamed)).splits["snow"].why_not == "judged on other images"
+    assert compare_runs(first, second, (before, renamed)).splits["snow"].why_not == "judged on other images or labels"
 
 
 def test_runs_that_have_nothing_in_common_are_refused():

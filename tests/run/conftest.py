@@ -48,7 +48,7 @@ def do(tiny_benchmark, shop):
         chosen = Selection(methods=methods, benchmarks=(str(tiny_benchmark.yaml),), **selection)
         shop.display.begun.clear()
         shop.display.said.clear()
-        here = dataclasses.replace(shop, fresh=fresh, trained=set())
+        here = dataclasses.replace(shop, fresh=fresh, trained=set(), digests={})
         return [run(spec, here).record for spec in resolve(chosen)]
 
     return call

@@ -150,5 +150,5 @@ def test_splits_of_equal_names_in_different_roles_are_kept_apart():
     data = DataDigests(spec, DataPlace())
     benchmark = spec.benchmark
     val = data.of("val", benchmark.source.val)
-    assert data.of("target", benchmark.targets["fog"], "val") != val
+    assert data.of("target", benchmark.targets["fog"]) != val
     assert data.of("source", benchmark.source.train) == data.training("source", labelled=True)

@@ -13,7 +13,7 @@ from gkdbench.data.checking.stored import Stored, labels_without_image, stored
 from gkdbench.data.checking.stored_hashes import hash_all, hash_some
 from gkdbench.data.checking.subject import Part, Subject
 from gkdbench.data.dataset import DataPlace, Dataset, StreetsDataset, open_split, opened_digest, split_digest
-from gkdbench.data.files.opening import Opened, shortfall
+from gkdbench.data.files.opening import Opened, expected_counts, shortfall
 from gkdbench.data.files.tree import find
 from gkdbench.data.files.variants import Files, JoinedDataset
 from gkdbench.data.folders import FolderDataset
@@ -241,7 +241,7 @@ def _shortfalls(split: Split, whole: Dataset, folder: Path, place: DataPlace) ->
     said = shortfall(cast(DatasetSplit, _whole(split)), cast(Opened, whole), folder, place.data_root)
     if said is not None:
         entry = find_dataset(split.dataset, folder).entry
-        few = len(whole) < min(entry.counts[split.split])
+        few = len(whole) < min(expected_counts(entry, cast(DatasetSplit, _whole(split))))
         yield f"{said}; {'get or unpack the rest' if few else 'keep the files of one release alone'} ({entry.home})"
 
 
@@ -251,10 +251,9 @@ def _expected(split: Split, folder: Path) -> list[int]:
     if isinstance(split, JoinedSplit):
         counts = [_expected(part, folder) for part in split.parts]
         return list(dict.fromkeys(map(sum, product(*counts))))
-    if not isinstance(split, DatasetSplit) or split.only:
+    if not isinstance(split, DatasetSplit):
         return []
-    counts_of = find_dataset(split.dataset, folder).entry.counts.get(split.split, [])
-    return list(dict.fromkeys(min(count, split.first or count) for count in counts_of))
+    return list(dict.fromkeys(expected_counts(find_dataset(split.dataset, folder).entry, split)))
 
 
 def _not_here(part: Part, folder: Path, data_root: Path) -> bool:

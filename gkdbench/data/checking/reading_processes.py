@@ -63,7 +63,8 @@ def results_of(
 
 def _prepare(task: Callable[[Any], Any]) -> None:
     global _task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for told in (signal.SIGINT, signal.SIGTERM):  # schedulers tell the whole group, and the parent decides
+        signal.signal(told, signal.SIG_IGN)
     cv2.setNumThreads(1)
     _task = task
 

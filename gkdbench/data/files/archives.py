@@ -24,6 +24,8 @@ LARGEST = 2**30
 SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 _NESTED = ".tar"
+# KeyError: another archive has been put in its place
+_DAMAGED = (KeyError, OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class Member:
     """Name inside a zip."""
     offset: int | None = None
     """Where the bytes begin inside a tar."""
+    crc: int | None = None
+    """Checksum of the content, where an archive states it."""
 
     def __str__(self) -> str:
         return str(self.file) if self.inside is None and self.offset is None else f"{self.file}:{self.path}"
@@ -48,14 +52,14 @@ class Member:
         """Open for reading a part, such as the header of a picture; DataError where that fails."""
         try:
             if self.inside is not None:
-                with _zip(str(self.file), os.getpid()).open(self.inside) as stream:
+                with _zip(self.file).open(self.inside) as stream:
                     yield stream
             elif self.offset is None:
                 with self.file.open("rb") as stream:
                     yield stream
             else:
                 yield io.BytesIO(self.read())
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
             raise DataError(f"{self}: cannot be read ({error}); get the file again") from error
 
     def read(self) -> bytes:
@@ -64,22 +68,27 @@ class Member:
             raise DataError(f"{self}: claims {self.size / 2**30:.1f} GiB, more than any image has; not read")
         try:
             if self.inside is not None:
-                return _zip(str(self.file), os.getpid()).read(self.inside)
+                return _zip(self.file).read(self.inside)
             with self.file.open("rb") as stream:
                 if self.offset is None:
                     return stream.read()
                 stream.seek(self.offset)
                 content = stream.read(self.size)
-        except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError) as error:
+        except _DAMAGED as error:
             raise DataError(f"{self}: cannot be read ({error}); get the file again") from error
         if len(content) < self.size:
             raise DataError(f"{self}: the archive ends before its member does; get it again")
         return content
 
 
-@lru_cache(maxsize=64)
-def _zip(path: str, _process: int) -> zipfile.ZipFile:
+def _zip(path: Path) -> zipfile.ZipFile:
+    state = path.stat()
     # one per process: forked loaders would share the position in the file
+    return _opened_zip(path, os.getpid(), state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _opened_zip(path: Path, _process: int, _size: int, _modified: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
@@ -91,7 +100,7 @@ def members(path: Path) -> tuple[Member, ...]:
 
 @lru_cache(maxsize=64)
 def _members(path: Path, _size: int, _modified: int) -> tuple[Member, ...]:
-    found = tuple(_in_zip(path) if path.suffix == ".zip" else _in_tar(path, 0, ""))
+    found = tuple(_in_zip(path) if path.suffix.lower() == ".zip" else _in_tar(path, 0, ""))
     for member in found:
         if member.path.startswith("/") or ".." in member.path.split("/") or "\\" in member.path:
             raise DataError(f"{path}: holds a member named {member.path!r}, which leads outside: not an official one")
@@ -103,7 +112,7 @@ def _in_zip(path: Path) -> Iterator[Member]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if not info.is_dir():
-                    yield Member(info.filename, info.file_size, path, inside=info.filename)
+                    yield Member(info.filename, info.file_size, path, inside=info.filename, crc=info.CRC)
     except (zipfile.BadZipFile, OSError, struct.error) as error:
         raise DataError(f"{path}: cannot be read as a zip ({error}); is the download complete?") from error
 

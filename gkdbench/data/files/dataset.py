@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gkdbench.data.files.archives import COMPRESSED_TARS, Member
 from gkdbench.data.files.label_map import LabelMap, Raw
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
-from gkdbench.data.files.tree import find, name_of
+from gkdbench.data.files.tree import Key, find, find_repairs, name_of
 from gkdbench.errors import DataError
 from gkdbench.spec.dataset import PLACE, Layout
 
@@ -32,6 +32,8 @@ class FilesDataset:
     resizes_labels: bool = False
     without_image: int = field(default=0, compare=False)
     """Label files that no image goes with."""
+    templates: tuple[str | None, ...] = ()
+    """Where images and labels lie: two datasets may have files of the same names and sizes."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,16 +82,21 @@ class FilesDataset:
         return self.mapped(raw, index)
 
     def inventory(self) -> list[tuple[str, int, int]]:
-        """Return name, image bytes and label bytes of every pair: what the data digest is made of."""
+        """Return name, image bytes and label bytes of every pair."""
         labels = self.label_files
         label_bytes = [0] * len(self.names) if labels is None else [member.size for member in labels]
         return [
             (name, image.size, size) for name, image, size in zip(self.names, self.images, label_bytes, strict=True)
         ]
 
+    def checksums(self) -> list[int | None]:
+        """Return what archives state of images and labels, in order; None where files are unpacked."""
+        return [member.crc for member in (*self.images, *(self.label_files or ()))]
+
     def meaning(self) -> object:
         """Return what the labels mean, for the digest."""
-        return None if self.label_map is None else [self.kind, self.resizes_labels, *self.label_map.identity()]
+        labels = None if self.label_map is None else [self.kind, self.resizes_labels, *self.label_map.identity()]
+        return [self.templates, labels, self.checksums()]
 
     def cut(self, limit: int | None) -> "FilesDataset":
         """Return the first `limit` images."""
@@ -97,7 +104,7 @@ class FilesDataset:
         labels = None if self.label_files is None else self.label_files[part]
         return FilesDataset(
             self.root, self.names[part], self.images[part], labels, self.kind, self.label_map, self.resizes_labels,
-            self.without_image
+            self.without_image, self.templates
         )  # fmt: skip
 
 
@@ -126,14 +133,14 @@ def open_files(
     held: what label files hold, and its map; None: labels are not wanted. `expected` ends the message where an image
     has no label file (NoLabels where none has, else DataError).
     """
-    images = find(root, layout.images, only)
+    images = find(root, layout.images, only, repairs=layout.repairs)
     if not images:
         return None
     keys = list(images)
     label_files, without = None, 0
     if layout.labels is not None and held is not None:
         places = set(PLACE.findall(layout.labels))
-        found = {frozenset(key): member for key, member in find(root, layout.labels, only, layout.repairs).items()}
+        found = {frozenset(key): member for key, member in _labels(root, layout, layout.labels, only).items()}
         wanted = [frozenset((place, value) for place, value in key if place in places) for key in keys]
         missing = [key for key, pairs in zip(keys, wanted, strict=True) if pairs not in found]
         if missing:
@@ -146,7 +153,25 @@ def open_files(
         without = len(found.keys() - set(wanted))
     names = [name_of(key, only) for key in keys]
     kind, label_map = held or ("ids", None)
-    return FilesDataset(root, names, list(images.values()), label_files, kind, label_map, resizes_labels, without)
+    templates = (layout.images, layout.labels if held is not None else None, layout.labels_in)
+    return FilesDataset(
+        root, names, list(images.values()), label_files, kind, label_map, resizes_labels, without, templates
+    )
+
+
+def _labels(root: Path, layout: Layout, template: str, only: Mapping[str, Sequence[str]]) -> dict[Key, Member]:
+    found = find(root, template, only, repairs=layout.repairs, within=layout.labels_in)
+    repairs = find_repairs(root, template, only, layout.repairs) if layout.repairs else None
+    if repairs is None:
+        return found
+    if not repairs:
+        raise DataError(
+            f"{root / str(layout.repairs)}: holds no label file like {template!r} to put in another's place; "
+            "move it away if it is something else"
+        )
+    places = PLACE.findall(template)
+    mended = {tuple((place, dict(key)[place]) for place in places): member for key, member in repairs.items()}
+    return {**found, **mended}
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from gkdbench.data.files.dataset import FilesDataset, Kind, NoLabels, open_files, packed_otherwise
 from gkdbench.data.files.label_map import LabelMap
 from gkdbench.data.files.tiles import TiledDataset
-from gkdbench.data.files.tree import archives, find
+from gkdbench.data.files.tree import archives, find, values_of
 from gkdbench.data.files.variants import HalvedDataset
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.dataset import DatasetEntry, DatasetSplit, FilesSplit, Labels, Layout
@@ -73,7 +73,14 @@ def _open(
                 f"dataset {split.dataset!r}: only.{place}: its layout {layout.name!r} has no placeholder {place!r} "
                 f"({layout.images})"
             )
-        only[place] = [value for value in values if value in only.get(place, values)]
+        known = only.get(place)
+        stray = next((value for value in values if known is not None and value not in known), None)
+        if stray is not None:
+            raise UsageError(
+                f"dataset {split.dataset!r}: only.{place}: no {stray!r}{nearest(stray, known or ())} (known: "
+                f"{', '.join(known or ())})"
+            )
+        only[place] = values
     labels = layout.means or entry.labels
     held = meaning.of(labels, f"dataset {split.dataset!r}") if labels and labelled else None
     resizes = labels is not None and labels.other_size == "resize"
@@ -84,10 +91,17 @@ def open_own(split: FilesSplit, meaning: Meaning, *, data_root: Path | None, lab
     """Open files that a user's benchmark names; DataError where there are none."""
     root = _below(data_root, split.root, how)
     layout = Layout(name="files", images=split.images, labels=split.labels)
-    held = meaning.of(split.means, "means") if split.labels and labelled else None
+    held = meaning.of(split.means, f"means of {split.root}/{split.labels}") if split.labels and labelled else None
     resizes = split.means is not None and split.means.other_size == "resize"
     opened = open_files(root, layout, split.only, held=held, resizes_labels=resizes)
     if opened is None:
+        for place, values in split.only.items():
+            there = values_of(root, split.images, place)
+            if there:
+                raise DataError(
+                    f"{root}: no image {split.images!r} with {place} {' or '.join(values)}; there it is "
+                    f"{', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
+                )
         raise DataError(f"{root}: no image {split.images!r}, neither unpacked nor in {_archives_in(root)}{_hint(how)}")
     return opened
 
@@ -134,7 +148,7 @@ def _not_there(root: Path, entry: DatasetEntry) -> str:
 
 
 def _absent(root: Path, source: DatasetSource, split: DatasetSplit) -> str:
-    expected = [layout.images for layout in source.entry.layouts if split.split in layout.where]
+    expected = list(dict.fromkeys(layout.images for layout in source.entry.layouts if split.split in layout.where))
     packed = packed_otherwise(root)
     advice = (
         f"unpack {packed[0]} first: it cannot be read in place"
@@ -147,11 +161,23 @@ def _absent(root: Path, source: DatasetSource, split: DatasetSplit) -> str:
     )
 
 
+def expected_counts(entry: DatasetEntry, split: DatasetSplit) -> list[int]:
+    """Return how many images a split, or a part of it, should have; empty where nothing is known."""
+    counts = entry.counts.get(split.split, [])
+    if len(split.only) == 1:
+        ((place, values),) = split.only.items()
+        known = entry.counts_of.get(split.split, {}).get(place, {})
+        counts = [sum(known[value] for value in values)] if all(value in known for value in values) else []
+    elif split.only:
+        counts = []
+    return counts if split.first is None else [min(count, split.first) for count in counts]
+
+
 def shortfall(split: DatasetSplit, dataset: Opened, beside: Path, data_root: Path | None) -> str | None:
     """Return what is wrong with the number of images of a split; None where it is right or nothing is expected."""
     source = find_dataset(split.dataset, beside)
-    expected = source.entry.counts.get(split.split, [])
-    if split.only or not expected or len(dataset) in expected:
+    expected = expected_counts(source.entry, split)
+    if not expected or len(dataset) in expected:
         return None
     root = _root(source, split, data_root)
     return (

@@ -78,8 +78,8 @@ class TiledDataset:
         return None if raw is None else self.mapped(raw, index)
 
     def inventory(self) -> list[tuple[str, int, int]]:
-        """Return what the pictures are, and the side of a tile."""
-        return [*self.base.inventory(), ("tile", self.tile, 0)]
+        """Return what the pictures are, the side of a tile, and how many tiles there are."""
+        return [*self.base.inventory(), ("tiles", self.tile, len(self.tiles))]
 
     def meaning(self) -> object:
         """Return what the labels mean, for the digest."""

@@ -20,19 +20,57 @@ def archives(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def find(root: Path, template: str, only: Values, repairs: str | None = None) -> dict[Key, Member]:
+def find(
+    root: Path, template: str, only: Values, *, repairs: str | None = None, within: str | None = None
+) -> dict[Key, Member]:
     """Return the files below a root that a template names, in order of their paths.
 
-    Unpacked files count before those in archives; two of either that a template cannot tell apart are an error. Those
-    in a folder or archive called `repairs` count before all others.
+    Unpacked files count before those in archives; two of either that a template cannot tell apart are an error. What
+    systems leave beside files (names that begin with a dot, `__MACOSX`) does not count.
+
+    Args:
+        repairs: folder or archive that is left out; see `find_repairs`.
+        within: folder or archive, by its name without suffix, outside of which nothing counts.
     """
-    mended = {path for path in archives(root) if path.stem == repairs}
-    packed = _packed([path for path in archives(root) if path not in mended], template, only)
-    found = {**packed, **{key: member for member, key in _unpacked(root, template, only)}}
-    if repairs is not None:
-        found |= _packed(sorted(mended), template, only)
-        found |= {key: member for member, key in _unpacked(root / repairs, template, only)}
+    paths = [path for path in archives(root) if path.stem != repairs and within in (None, path.stem)]
+    packed = _packed(paths, template, only)
+    found = {**packed, **{key: member for member, key in _unpacked(root / (within or ""), template, only)}}
+    return _ordered(found)
+
+
+def find_repairs(root: Path, template: str, only: Values, repairs: str) -> dict[Key, Member] | None:
+    """Return the files that replace others: those in a folder or archive of this name, which may lie in any folders.
+
+    None where there is no such folder or archive.
+    """
+    parts = template.split("/")
+    first = next(number for number, part in enumerate(parts) if PLACE.search(part))
+    tail = "/".join(parts[first:])  # of the folders before, each release has its own
+    mended = [path for path in archives(root) if path.stem == repairs]
+    folder = root / repairs
+    if not mended and not folder.is_dir():
+        return None
+    pattern = _pattern(tail, anywhere=True)
+    found = _packed(mended, tail, only)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        match = pattern.match(name)
+        if match is not None and not _hidden(name) and _wanted(match.groupdict(), only):
+            found[tuple(match.groupdict().items())] = Member(f"{repairs}/{name}", path.stat().st_size, path)
+    return _ordered(found)
+
+
+def values_of(root: Path, template: str, place: str) -> list[str]:
+    """Return the values that a placeholder of a template has below a root, for messages."""
+    return sorted({dict(key)[place] for key in find(root, template, {})})
+
+
+def _ordered(found: Mapping[Key, Member]) -> dict[Key, Member]:
     return {key: found[key] for key in sorted(found, key=lambda key: tuple(value for _, value in key))}
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def _packed(paths: Sequence[Path], template: str, only: Values) -> dict[Key, Member]:
@@ -41,7 +79,7 @@ def _packed(paths: Sequence[Path], template: str, only: Values) -> dict[Key, Mem
     for archive in paths:
         for member in members(archive):
             match = pattern.match(member.path)
-            if match is None or not _wanted(match.groupdict(), only):
+            if match is None or _hidden(member.path) or not _wanted(match.groupdict(), only):
                 continue
             key = tuple(match.groupdict().items())
             if key in packed:
@@ -84,7 +122,7 @@ def _unpacked(root: Path, template: str, only: Values) -> Iterator[tuple[Member,
         names = [fixed] if fixed is not None else sorted(entry.name for entry in os.scandir(folder))
         for name in names:
             match = steps[depth].match(name)
-            if match is None or not _wanted(match.groupdict(), only):
+            if match is None or _hidden(name) or not _wanted(match.groupdict(), only):
                 continue
             path, longer = folder / name, (*key, *match.groupdict().items())
             if not last and path.is_dir():

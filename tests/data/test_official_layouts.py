@@ -23,7 +23,9 @@ from releases import (
     zipped,
 )
 
-from gkdbench.data.files.opening import Meaning, open_dataset
+from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.data.files.opening import Meaning, expected_counts, open_dataset
+from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.dataset import DatasetSplit
 from gkdbench.spec.dataset_catalogue import datasets, find_dataset
@@ -87,7 +89,6 @@ def test_cityscapes(tmp_path):
     for top, part in by_top(files, lambda name: name.split("/")[0]).items():
         zipped(packed / "data/cityscapes" / f"{top}_trainvaltest.zip", {**part, "README": b"read me"})
     check(opened(packed, "cityscapes", "val"), wanted)
-    # packed or not, it is the same data
     assert opened(packed, "cityscapes", "val").inventory() == plain.inventory()
 
 
@@ -227,6 +228,8 @@ def test_acdc_by_condition(tmp_path):
     night = opened(tmp_path, "acdc", "val", condition=["night"])
     assert len(night) == 1 and np.array_equal(night.labels(0), wanted["night"][1])
     assert len(opened(tmp_path, "acdc", "val")) == 4
+    with pytest.raises(UsageError, match=r"only.condition: no 'nite'; did you mean 'night'\? \(known: fog, night"):
+        opened(tmp_path, "acdc", "val", condition=["nite"])
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -313,6 +316,79 @@ def test_endovis_with_repairs_and_both_numbers_of_classes(tmp_path, packed):
     else:
         unpacked(root / "repairs", before)
     assert np.array_equal(opened(tmp_path, "endovis18", "seq1-4", names=ENDOVIS).labels(0), mended)
+
+
+def test_repairs_may_lie_in_other_folders_and_are_never_overlooked(tmp_path):
+    truth = np.ones((12, 20), np.uint8)
+    where = "miccai_challenge_2018_release_1/seq_1"
+    files = {
+        f"{where}/left_frames/frame000.png": picture(photo(1)),
+        f"{where}/labels/frame000.png": picture(coloured(truth, ENDOVIS_COLOURS)),
+    }
+    root = tmp_path / "data/endovis18"
+    unpacked(root, files)
+    mended = picture(coloured(truth * 3, ENDOVIS_COLOURS))
+    for name in ("seq_1/labels/frame000.png", "release1/seq_1/labels/frame000.png"):
+        zipped(root / "repairs.zip", {name: mended, "seq_1/left_frames/frame000.png": picture(photo(1))})
+        assert (opened(tmp_path, "endovis18", "seq1-4", names=ENDOVIS).labels(0) == 3).all()
+    zipped(root / "repairs.zip", {"something/else.png": mended})
+    with pytest.raises(DataError, match=r"repairs: holds no label file like .* to put in another's place"):
+        opened(tmp_path, "endovis18", "seq1-4", names=ENDOVIS)
+
+
+def test_what_systems_leave_beside_files_does_not_count(tmp_path):
+    files = {"rgb/rgb_0001.png": picture(photo(1)), "ss/ss_0001.png": picture(np.zeros((12, 20), np.uint8))}
+    junk = {f"__MACOSX/{name}": b"junk" for name in files} | {"rgb/._rgb_0002.png": b"junk"}
+    zipped(tmp_path / "data/urbansyn/all.ZIP", {**files, **junk, "._x/rgb/rgb_0003.png": b"junk"})
+    assert len(opened(tmp_path, "urbansyn", "all")) == 1
+    unpacked(tmp_path / "plain/data/urbansyn", {**files, ".hidden/rgb_0004.png": b"-"})
+    assert len(opened(tmp_path / "plain", "urbansyn", "all")) == 1
+
+
+def test_complete_labels_of_vaihingen_are_called_as_its_images(tmp_path):
+    truth = classes(4, 6, (512, 512))
+    root = tmp_path / "data/vaihingen"
+    images = {f"top/top_mosaic_09cm_area{n}.tif": picture(photo(4, (512, 512)), "TIFF") for n in (1, 2)}
+    zipped(root / "ISPRS_semantic_labeling_Vaihingen.zip", images)
+    zipped(
+        root / "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE.zip",
+        {f"top_mosaic_09cm_area{n}.tif": picture(coloured(truth, ISPRS_COLOURS), "TIFF") for n in (1, 2)},
+    )
+    for split in ("train", "val"):
+        full = opened(tmp_path, "vaihingen-irrg-full", split, names=ISPRS)
+        assert len(full) == 1 and np.array_equal(full.labels(0), truth)
+
+
+def test_datasets_of_equal_sizes_have_digests_of_their_own(tmp_path):
+    image, label = photo(1, (600, 600)), coloured(classes(1, 6, (600, 600)), ISPRS_COLOURS)
+    root = tmp_path / "data/potsdam"
+    unpacked(root / "2_Ortho_RGB", {"top_potsdam_2_10_RGB.tif": picture(image, "TIFF")})
+    unpacked(root / "3_Ortho_IRRG", {"top_potsdam_2_10_IRRG.tif": picture(image[..., ::-1].copy(), "TIFF")})
+    unpacked(root / "5_Labels_all_noBoundary", {"top_potsdam_2_10_label_noBoundary.tif": picture(label, "TIFF")})
+    unpacked(root / "5_Labels_all", {"top_potsdam_2_10_label.tif": picture(label, "TIFF")})
+    known = find_benchmark("potsdam-rgb")
+    found = set()
+    for name in ("potsdam-rgb", "potsdam-irrg", "potsdam-rgb-full", "potsdam-irrg-full"):
+        for changes in ({}, {"first": 2}):
+            for limit in (None, 3):
+                split = DatasetSplit(reader="dataset", dataset=name, split="train", **changes)
+                place = DataPlace(tmp_path / "data", tmp_path / "cache")
+                found.add(split_digest(split, known.benchmark, known.folder, place, limit))
+    # `first: 2` is two tiles whatever the limit
+    assert len(found) == 4 * 3
+
+
+def test_parts_of_a_split_have_expected_counts():
+    entry = find_dataset("acdc").entry
+
+    def expected(**fields):
+        return expected_counts(entry, DatasetSplit(reader="dataset", dataset="acdc", split="val", **fields))
+
+    assert expected() == [406] and expected(only={"condition": ["night"]}) == [106]
+    assert expected(only={"condition": ["fog", "rain"]}) == [200] and expected(only={"stem": ["x"]}) == []
+    assert expected(first=50) == [50]
+    for split, parts in entry.counts_of.items():
+        assert [sum(parts["condition"].values())] == entry.counts[split]
 
 
 def test_rescuenet_and_its_merge(tmp_path):
