@@ -82,13 +82,18 @@ def export(
 def _model(run: str, results: Path, benchmark: str) -> Any:
     existing(results)
     from gkdbench.run.record import find_record
-    from gkdbench.run.store import Store
-    from gkdbench.run.trained import trained_model
-    from gkdbench.spec.catalogue import find_benchmark
+    from gkdbench.spec.catalogue import benchmark_files, find_benchmark
 
     record = find_record(run, results)
     # the run's own benchmark, or another to be predicted
     own = benchmark.endswith((".yaml", ".yml")) and find_benchmark(benchmark).benchmark.name == record.spec.benchmark
+    if not own and record.spec.benchmark not in benchmark_files():
+        raise UsageError(
+            f"{record.run_id} is of a benchmark of your own, {record.spec.benchmark!r}: give its YAML with --benchmark"
+        )
+    from gkdbench.run.store import Store  # with torch: what is wrong above is told at once
+    from gkdbench.run.trained import trained_model
+
     return trained_model(record, Store(results), benchmark if own else None)
 
 

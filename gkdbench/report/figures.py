@@ -231,7 +231,8 @@ def _scatter_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawin
     if beside:
         _label_points(axes, points)
     else:
-        figure.legend(loc="outside lower center", ncols=_legend_columns(rows, wide))
+        if points:
+            figure.legend(loc="outside lower center", ncols=_legend_columns(rows, wide))
     caption = f"OOD mean against in-domain {comparison.metric}; up is more robust. {_error_bars(rows)}"
     return _finish(figure, f"{comparison.slug}-scatter", caption)
 

@@ -88,3 +88,16 @@ def test_two_runs_on_one_store_train_each_stage_once(tiny_benchmark, tmp_path):
     begun = [line for _, messages in results for line in messages.splitlines() if line.endswith(": stage joint")]
     assert len(begun) == 1 or "waiting for it" in "".join(messages for _, messages in results)
     assert not list((tmp_path / "results").glob("stages/*.unfinished"))
+
+
+def test_a_benchmark_without_its_data_takes_no_other_with_it(tiny_benchmark, tmp_path):
+    both = f"{tiny_benchmark.yaml},gtav"
+    words = ["run", "--method", "frozen", "--benchmark", both, "--preset", "smoke", "--no-teacher", "--device", "cpu"]
+    place = ["--data-root", str(tiny_benchmark.data_root), "--results", str(tmp_path / "results"), "--no-report"]
+    command_line = [sys.executable, "-m", "gkdbench", *words, *place]
+    done = subprocess.run(command_line, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "dinov2" in done.stderr or "gtav" in done.stderr
+    assert "tiny-f2l-frozen-s0" in done.stderr and "Traceback" not in done.stderr
+    (record,) = (tmp_path / "results").glob("runs/*/record.json")
+    assert json.loads(record.read_text())["status"] == "done"

@@ -8,6 +8,7 @@ import pytest
 from releases import CITYSCAPES_IDS, encoded, photo, picture, unpacked, zipped
 
 from gkdbench.data.dataset import DataPlace
+from gkdbench.errors import DataError
 from gkdbench.run.prediction import official_encoding
 from gkdbench.run.runner import run
 from gkdbench.spec.catalogue import find_benchmark
@@ -47,6 +48,9 @@ def write_releases(root: Path) -> None:
         "validation/images/m.jpg": picture(photo(7, (90, 120)), "JPEG"),
         "validation/labels/m.png": picture(scene(7, (90, 120), mapillary[:19], 65), palette=True),
     })  # fmt: skip
+
+
+def write_pool(root: Path) -> None:
     unpacked(root / "imagenet/train/n01", {f"n01_{n}.JPEG": picture(photo(n, (50, 40)), "JPEG") for n in range(4)})
 
 
@@ -57,7 +61,14 @@ def test_gtav_from_official_files_to_a_record(shop, tmp_path):
     chosen = Selection(
         methods=("gkd",), benchmarks=("gtav",), preset="smoke", pair=PAIR, decoder="linear", with_teacher=False
     )
+    # a method without a proxy stage needs no pool, one with such a stage says so before anything is trained
+    (plain,) = resolve(replace(chosen, methods=("frozen",), targets=("bdd",)))
+    assert run(plain, here).record.status == "done"
     (spec,) = resolve(chosen)
+    with pytest.raises(DataError, match="no folder imagenet or"):
+        run(spec, here)
+    write_pool(tmp_path / "data")
+    here.digests.clear()
     record = run(spec, here).record
     assert record.status == "done" and [stage.name for stage in record.stages] == ["proxy", "source", "task"]
     assert {name: result.n_images for name, result in record.targets.items()} == {"citys": 1, "bdd": 1, "map": 1}
@@ -65,6 +76,7 @@ def test_gtav_from_official_files_to_a_record(shop, tmp_path):
     # at the label's own size, ignored columns left out; Mapillary at half size
     assert pixels == {"citys": 64 * 126, "bdd": 72 * 126, "map": 45 * 59}
     assert record.targets["bdd"].protocol != record.targets["citys"].protocol
+    assert all(len(result.data) == 16 for result in record.targets.values())
     assert any("trained on" in warning for warning in record.warnings)
     assert run(spec, here).cached
     # a further benchmark of the same source trains nothing anew
