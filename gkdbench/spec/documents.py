@@ -116,7 +116,11 @@ def parse(model: type[M], content: Any, origin: str) -> M:
 
 
 def _first_problem(model: type[BaseModel], content: Any, error: ValidationError) -> str:
-    first, *others = error.errors()
+    problems = error.errors()
+    # where a key is misspelt, the right one is missing as well: the misspelt one says more
+    unknown = [one for one in problems if one["type"] == "extra_forbidden"]
+    first = unknown[0] if unknown and problems[0]["type"] == "missing" else problems[0]
+    others = problems[1:]
     absent = first["type"] in ("missing", "extra_forbidden")
     key = ".".join(str(part) for part in _written(content, first["loc"], absent))
     more = f" (and {len(others)} more problem{'s' if len(others) > 1 else ''})" if others else ""
@@ -125,11 +129,20 @@ def _first_problem(model: type[BaseModel], content: Any, error: ValidationError)
         return f"key {key!r} is not known{nearest(str(first['loc'][-1]), known)}{more}"
     if first["type"] == "missing":
         return f"key {key!r} is missing{more}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = _in_words(first)
     value = first["input"]
     shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
     where = f"key {key!r}: " if key else ""
     return f"{where}{message}{shown}{more}"
+
+
+def _in_words(problem: Any) -> str:
+    """Return what is wrong with a value; the library's words where they are plain enough."""
+    if problem["type"] == "union_tag_invalid":
+        known = [tag.strip("' ") for tag in str(problem["ctx"]["expected_tags"]).split(",")]
+        tag, key = problem["ctx"]["tag"], str(problem["ctx"]["discriminator"]).strip("'")
+        return f"{key} {tag!r} is none of {', '.join(known)}{nearest(str(tag), known)}"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _written(content: Any, location: tuple[int | str, ...], absent: bool) -> Iterator[int | str]:

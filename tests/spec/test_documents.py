@@ -1,7 +1,7 @@
 """Documents are read strictly, and a mistake is one line that names file, key and value."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field, ValidationError
@@ -139,3 +139,30 @@ def test_a_field_that_came_later_is_written_only_where_it_says_something() -> No
     assert Section.model_validate(Section(new=2).model_dump()) == Section(new=2)
     with pytest.raises(ValidationError):
         Section.model_validate({"newer": 2})
+
+
+class Cat(Strict):
+    kind: Literal["cat"]
+    lives: int = 9
+
+
+class Dog(Strict):
+    kind: Literal["dog"]
+
+
+class Zoo(Strict):
+    animal: Annotated[Cat | Dog, Field(discriminator="kind")]
+
+
+@pytest.mark.parametrize(
+    ("model", "content", "said"),
+    [
+        # the misspelt key is told, not that the right one is missing
+        (Document, {"titel": "a", "inner": {"steps": 3}}, r"'titel' is not known; did you mean 'title'\? \(and 1"),
+        (Zoo, {"animal": {"kind": "cta"}}, r"key 'animal': kind 'cta' is none of cat, dog; did you mean 'cat'\?"),
+        (Zoo, {"animal": {"kind": "cat", "live": 3}}, r"key 'animal.live' is not known; did you mean 'lives'\?"),
+    ],
+)
+def test_what_was_meant_is_told(model, content, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse(model, content, "zoo.yaml")
