@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from gkdbench.engine.inference import class_scores, predict, window_starts
+from gkdbench.engine.inference import _label_map, class_scores, predict, window_starts
 from gkdbench.spec.inference import Inference
 
 CPU = torch.device("cpu")
@@ -260,3 +260,17 @@ def test_augmentation_is_told() -> None:
     assert Inference(size=(4, 4), scales=(0.75, 1.0), flip=True).tta == ["scale 0.75", "scale 1", "flip"]
     with pytest.raises(ValueError, match="each once"):
         Inference(size=(4, 4), scales=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("size", [(512, 512), (513, 640), (700, 400)])
+def test_large_label_maps_are_those_of_torch(size: tuple[int, int]) -> None:
+    smooth = F.avg_pool2d(torch.randn(1, 7, 130, 210, generator=torch.Generator().manual_seed(1)), 9, 1, 4)[0]
+    whole = F.interpolate(smooth[None], size=size, mode="bilinear", align_corners=False)[0]
+    found = _label_map(smooth, size)
+    assert found.shape == size and found.dtype == np.uint8
+    # two classes whose scores differ in the last bits alone may change places
+    best = whole.gather(0, torch.from_numpy(found).long()[None])[0]
+    assert (whole.max(0).values - best).abs().max() < 1e-6
+    assert (found != whole.argmax(0).numpy()).mean() < 1e-5
+    ties = torch.zeros(3, 600, 600)
+    assert (_label_map(ties, (600, 600)) == 0).all()  # the first of equals
