@@ -154,3 +154,11 @@ def test_check_env(invoke: Invoke, tmp_path: Path) -> None:
     assert facts["results"] == str(tmp_path / "results") and facts["cache"] == str(tmp_path / "cache")
     text = invoke("check", "env", "--results", tmp_path / "results").stdout
     assert "timm" in text and "cache_writable" in text
+
+
+def test_a_benchmark_names_what_has_to_be_got():
+    shown = CliRunner().invoke(app, ["list", "benchmarks", "gtav-acdc"]).stdout
+    assert "source: dataset gtav, all" in shown and "in domain: dataset gtav, all (the first 500)" in shown
+    assert "night: dataset acdc, val (condition night)" in shown
+    joined = CliRunner().invoke(app, ["list", "benchmarks", "gtav-synthia"]).stdout
+    assert "source: dataset gtav, all and dataset synthia, all" in joined
