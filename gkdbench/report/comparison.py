@@ -149,9 +149,10 @@ def _comparison(slug: str, records: Sequence[Record], defaults: Mapping[str, Map
     parts = {key: plain(value) for key, value in sorted(spec.decoder.items())}
     name = parts.pop("name", "unnamed")
     decoder = f"{name} ({', '.join(f'{key} {value}' for key, value in parts.items())})"
+    subset = f", targets {' and '.join(spec.targets)} alone" if "other targets" in first.marks else ""
     return Comparison(
         slug=slug,
-        title=f"{spec.benchmark} v{spec.benchmark_version}, {spec.setting.upper()}, {spec.pair}",
+        title=f"{spec.benchmark} v{spec.benchmark_version}, {spec.setting.upper()}, {spec.pair}{subset}",
         subtitle=f"Teacher {spec.teacher}, student {spec.student}, preset {spec.preset}, decoder {decoder}.",
         metric=first.metric,
         mean_rule=first.mean_rule,

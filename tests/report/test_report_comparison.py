@@ -129,6 +129,25 @@ def test_another_budget_or_recipe_shares_no_mean(make: MakeRecord) -> None:
     assert "another recipe" in notes and "joint" in notes
 
 
+def test_runs_on_other_data_share_no_mean(make: MakeRecord) -> None:
+    runs = [make("gkd", 0), make("gkd", 1), make("finetune"), make("frozen"), make("cwd")]
+    for record in runs[:-1]:
+        for name, result in record.targets.items():
+            result.data = f"{name}-as-it-was"
+    runs[2].targets["fog"].data = "fog-relabelled"
+    by_label = {row.label: row for row in only(runs).rows}
+    assert not by_label["finetune"].comparable and "other images or labels" in by_label["finetune"].footnotes[0]
+    # a record that does not say what was judged is taken at its word
+    assert by_label["gkd"].comparable and by_label["frozen"].comparable and by_label["cwd"].comparable
+
+
+def test_a_table_of_some_targets_says_so_in_its_title(make: MakeRecord) -> None:
+    whole, part = make("gkd"), make("frozen", spec_targets=["night"])
+    part.marks = ["other targets"]
+    titles = {comparison.title for comparison in compare([whole, part])}
+    assert len(titles) == 2 and any(title.endswith(", targets night alone") for title in titles)
+
+
 def test_options_and_code_make_rows(make: MakeRecord) -> None:
     runs = [
         make("gkd", 0, spec_options={"weight": 1.0}),
