@@ -74,16 +74,21 @@ def _large_label_map(scores: NDArray[np.float32], size: tuple[int, int]) -> NDAr
     OpenCV interpolates as torch does but for the last bits of a score; the best class is found strip by strip, which
     stays in the processor's cache.
     """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # a class is too little work to share: with several threads it takes longer
     large = [
         one if one.shape == size else cv2.resize(one, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
         for one in scores
     ]
+    cv2.setNumThreads(threads)
     found = np.zeros(size, np.uint8)
     for top in range(0, size[0], STRIP):
         rows = slice(top, top + STRIP)
-        best = large[0][rows].copy()
+        best, classes = large[0][rows].copy(), found[rows]
         for number, one in enumerate(large[1:], start=1):
-            np.copyto(found[rows], np.uint8(number), where=one[rows] > best)
+            better = np.greater(one[rows], best).view(np.uint8)
+            # a later class has the larger number: no branch, whatever the scores look like
+            np.maximum(classes, better * np.uint8(number), out=classes)
             np.maximum(best, one[rows], out=best)
     return found
 
