@@ -2,15 +2,14 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gkdbench.errors import UsageError
-from gkdbench.metrics.statistics import Difference, holm, paired_bootstrap, paired_class_bootstrap
+from gkdbench.metrics.statistics import RESAMPLES, Difference, holm, paired_bootstrap, paired_class_bootstrap
 from gkdbench.report.image_counts import SplitCounts
-from gkdbench.report.records import budget_total, plain
+from gkdbench.report.records import budget_total, facts, plain
 from gkdbench.run.record import Record, SplitResult
 
 IN_DOMAIN = "in-domain val"
@@ -58,8 +57,8 @@ class RunComparison:
         """What the p values pair."""
         return (
             "Intervals (95 %) and p values: bootstrap over images, both runs judged on the same resample of the same "
-            "images (10,000 resamples, percentile); seeds are not resampled, so a difference says nothing about other "
-            "seeds. p of splits is also corrected for their number (Holm)."
+            f"images ({RESAMPLES:,} resamples, percentile); seeds are not resampled, so a difference says nothing "
+            "about other seeds. p of splits is also corrected for their number (Holm)."
         )
 
 
@@ -93,10 +92,7 @@ def compare_runs(
         first,
         second,
         dict(_differing(first, second)),
-        {
-            name: SplitDifference(one.first, one.second, one.difference, corrected[name], one.why_not, one.classes)
-            for name, one in found.items()
-        },
+        {name: replace(one, corrected=corrected[name]) for name, one in found.items()},
         _cost(first, second),
     )
 
@@ -154,23 +150,13 @@ def _points(one: Difference) -> Difference:
 
 
 def _differing(first: Record, second: Record) -> Iterator[tuple[str, tuple[str, str]]]:
-    here, there = (_flat(record.spec.model_dump(mode="json")) for record in (first, second))
+    here, there = (facts(record.spec.model_dump(mode="json")) for record in (first, second))
     here["commit"], there["commit"] = str(first.commit), str(second.commit)
     for key in dict.fromkeys([*here, *there]):
         if key.split(".")[0] not in UNTOLD and here.get(key) != there.get(key):
             yield key, (here.get(key, "–"), there.get(key, "–"))
     if first.spec.method == second.spec.method and first.spec.code != second.spec.code:
         yield "the method's code", (first.spec.code[:8], second.spec.code[:8])
-
-
-def _flat(content: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{before}{key}."))
-        else:
-            flat[f"{before}{key}"] = plain(value)
-    return flat
 
 
 def _cost(first: Record, second: Record) -> dict[str, tuple[float | None, float | None]]:

@@ -98,7 +98,7 @@ def model_identity(source: ModelSource) -> dict[str, Any]:
 
 def run_id(spec: RunSpec, identity: str) -> str:
     """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`."""
-    # `decoupled(cwd)` becomes `decoupled-cwd`: the name of a folder that no shell has to quote
+    # `COMBINATOR(METHOD)` becomes `COMBINATOR-METHOD`: the name of a folder that no shell has to quote
     method = re.sub(r"[^A-Za-z0-9_.]+", "-", spec.method.name).strip("-.")
     parts = [spec.benchmark.name, spec.setting, method, f"s{spec.seed}", identity[:8]]
     return "-".join(parts)

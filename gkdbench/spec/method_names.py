@@ -1,10 +1,10 @@
 """Methods by name: of any installed distribution, in a file, as a variant, or inside a combinator.
 
-    gkd                      a method of an entry point
-    gkd@other-package        the same name from a given distribution, where several offer it
+    METHOD                   a method of an entry point
+    METHOD@PACKAGE           the same name from a given distribution, where several offer it
     ./my_kd.py:my_kd         a function of a file
-    gkd-single-mse           a variant: a method with options set, by variants.yaml
-    decoupled(cwd)           a combinator around any of these
+    VARIANT                  a method with options set, by variants.yaml
+    COMBINATOR(NAME)         a combinator around any of these
 """
 
 import hashlib
@@ -145,7 +145,7 @@ def is_path(name: str) -> bool:
 
 
 def innermost(name: str) -> str:
-    """Return the method's own name in a recorded name: of `decoupled(cwd)` it is `cwd`."""
+    """Return the method's own name in a recorded name: of `COMBINATOR(METHOD)` it is `METHOD`."""
     return name.rpartition("(")[2].rstrip(") ").strip()
 
 

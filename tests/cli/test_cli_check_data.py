@@ -13,24 +13,12 @@ import pytest
 import yaml
 from PIL import Image
 from towns import COUNTS, Towns, label, make_towns
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from gkdbench.cli.display import PlainDisplay
-from gkdbench.cli.main import app
 from gkdbench.data.checking import full_reading
 
 Invoke = Callable[..., Result]
-
-
-@pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Return a function that runs a command inside an empty folder."""
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-    monkeypatch.delenv("GKDBENCH_DATA", raising=False)
-    monkeypatch.setenv("GKDBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture

@@ -14,20 +14,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from gkdbench.cli.console import command
-from gkdbench.cli.main import app
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, Unsupported, UsageError
 
 Invoke = Callable[..., Result]
-
-
-@pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Return a function that runs a command inside an empty folder."""
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-    monkeypatch.delenv("GKDBENCH_DATA", raising=False)
-    monkeypatch.setenv("GKDBENCH_CACHE", str(tmp_path / "cache"))
-    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def one_line(result: Result, code: int) -> str:

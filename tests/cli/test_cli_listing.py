@@ -13,16 +13,6 @@ from gkdbench.cli.main import app
 Invoke = Callable[..., Result]
 
 
-@pytest.fixture
-def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
-    """Return a function that runs a command inside an empty folder."""
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-    monkeypatch.delenv("GKDBENCH_DATA", raising=False)
-    monkeypatch.setenv("GKDBENCH_CACHE", str(tmp_path / "cache"))
-    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
-
-
 def document(result: Result) -> Any:
     """Return the JSON document that is all of stdout."""
     assert result.exit_code == 0, result.stderr

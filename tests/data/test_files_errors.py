@@ -10,6 +10,7 @@ from releases import CITYSCAPES_IDS, IGNORE, URBAN, classes, encoded, photo, pic
 
 from gkdbench.data.files.archives import Member, members
 from gkdbench.data.files.opening import Meaning, open_dataset, open_own, shortfall
+from gkdbench.data.files.pictures import size_of
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.dataset import DatasetSplit, FilesSplit, Labels
 from gkdbench.spec.documents import parse
@@ -268,3 +269,18 @@ def test_files_of_a_users_own(tmp_path):
         other = split.model_copy(update={"images": "x{stem}.png", "labels": None})
         open_own(other, meaning, data_root=tmp_path / "data",
                  labelled=True, how="ask the owner")  # fmt: skip
+
+
+def test_a_damaged_archive_is_named_where_only_a_header_is_read(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", picture(photo(1)))
+    content = bytearray(path.read_bytes())
+    content[45:60] = bytes(15)  # within the compressed data
+    path.write_bytes(bytes(content))
+    (member,) = members(path)
+    with pytest.raises(DataError, match=r"a.zip:a.png: cannot be read"):
+        size_of(member)
+    zipped(path, {"b.png": picture(photo(2))})
+    with pytest.raises(DataError, match=r"a.zip:a.png: cannot be read .*get the file again"):
+        size_of(member)  # another archive lies there now

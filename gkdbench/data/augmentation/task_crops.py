@@ -103,7 +103,7 @@ def resized_window(image: Pixels, whole: tuple[int, int], window: tuple[slice, s
     if image.shape[:2] == whole:
         return np.ascontiguousarray(image[window])
     starts, ends, below, sizes = [], [], [], []
-    for old, new, part in zip(image.shape, whole, window, strict=False):
+    for old, new, part in zip(image.shape[:2], whole, window, strict=True):
         factor = old / new
         low, high = part.start * factor, part.stop * factor
         # Only the pixels under the window and within the filter's reach: all that go to Pillow are copied

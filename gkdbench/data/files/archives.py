@@ -25,7 +25,8 @@ SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 _NESTED = ".tar"
 # KeyError: another archive has been put in its place
-_DAMAGED = (KeyError, OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError)
+_BAD_ARCHIVE = (KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError)
+_DAMAGED = (*_BAD_ARCHIVE, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Member:
                     yield stream
             else:
                 yield io.BytesIO(self.read())
-        except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except _BAD_ARCHIVE as error:  # what is wrong with the picture itself, its reader says
             raise DataError(f"{self}: cannot be read ({error}); get the file again") from error
 
     def read(self) -> bytes:

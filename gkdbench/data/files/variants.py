@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 import numpy as np
@@ -169,5 +169,5 @@ class JoinedDataset:
         if limit is None or limit >= total:
             return self
         ends = [round(limit * end / total) for end in accumulate(map(len, self.parts))]
-        shares = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        shares = [end - start for start, end in pairwise([0, *ends])]
         return JoinedDataset([part.cut(share) for part, share in zip(self.parts, shares, strict=True)], self.labels_of)
