@@ -28,11 +28,12 @@ class DataDigests:
         """Return the digest of a split, limited as the preset limits its role; labels count where they are read."""
         limit = self._spec.preset.limits.get(role)  # type: ignore[call-overload]
         source = self._spec.source
-        key = (source.folder, source.benchmark.name, split.model_dump_json(), limit, labelled)
+        benchmark = source.benchmark
+        # two YAML files of a folder may share a name, and not what their ids mean
+        meaning = str((benchmark.classes, benchmark.label_map, benchmark.ignore))
+        key = (source.folder, meaning, split.model_dump_json(), limit, labelled)
         if key not in self._known:
-            self._known[key] = split_digest(
-                split, source.benchmark, source.folder, self._place, limit, labelled=labelled
-            )
+            self._known[key] = split_digest(split, benchmark, source.folder, self._place, limit, labelled=labelled)
         return self._known[key]
 
     def training(self, data: str, *, labelled: bool) -> str:
