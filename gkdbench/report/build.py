@@ -14,7 +14,7 @@ from typing import Any
 from gkdbench import __version__
 from gkdbench.errors import DataError, UsageError
 from gkdbench.report.comparison import compare
-from gkdbench.report.figures import draw_comparison
+from gkdbench.report.figures.comparison import draw_comparison
 from gkdbench.report.layout import Table
 from gkdbench.report.page import COMMAND, PageContent, Section, render_page, run_views
 from gkdbench.report.paper import paper_tables, published_files
@@ -84,7 +84,7 @@ def _sections(loaded: Loaded, defaults: Mapping[str, Mapping[str, Any]], drawn: 
     return tuple(
         Section(
             comparison,
-            *comparison_tables(comparison),
+            comparison_tables(comparison),
             draw_comparison(comparison) if drawn else (),
         )
         for comparison in compare(loaded.records, defaults)
@@ -92,7 +92,7 @@ def _sections(loaded: Loaded, defaults: Mapping[str, Mapping[str, Any]], drawn: 
 
 
 def _measured(content: PageContent) -> list[Table]:
-    return [table for section in content.sections for table in (section.methods, section.classes, section.cost)]
+    return [table for section in content.sections for table in section.tables]
 
 
 def _contents(content: PageContent, loaded: Loaded, formats: Collection[str], text: str) -> dict[str, bytes]:

@@ -53,6 +53,11 @@ class Table:
     """Definitions and remarks printed under the table."""
     footnotes: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def heading(self) -> str:
+        """Return what it shows, where the surroundings say of what."""
+        return self.title.split(":")[0]
+
 
 @dataclass
 class Lettering:

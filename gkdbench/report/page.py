@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gkdbench.report.comparison import Comparison
-from gkdbench.report.figures import Drawing
+from gkdbench.report.figures.drawing import Drawing
 from gkdbench.report.layout import Table
 from gkdbench.report.records import facts, is_teacher, plain, shown_options
 from gkdbench.run.record import Record
@@ -22,9 +22,8 @@ class Section:
     """One comparison on the page."""
 
     comparison: Comparison
-    methods: Table
-    classes: Table
-    cost: Table
+    tables: tuple[Table, ...]
+    """The methods first."""
     drawings: tuple[Drawing, ...]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ class Loaded:
 
     records: tuple[Record, ...]
     skipped: tuple[str, ...] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    """Where each run's other files lie, by run id."""
 
 
 def load_records(results: Path, published: Path | None = None) -> Loaded:
@@ -31,6 +33,7 @@ def load_records(results: Path, published: Path | None = None) -> Loaded:
     if published is not None:
         committed.extend(sorted(published.glob("*/record.json")))
     by_run: dict[str, Record] = {}
+    folders: dict[str, Path] = {}
     skipped: dict[Path, str] = {}
     for path in (*own, *committed):
         try:
@@ -39,11 +42,11 @@ def load_records(results: Path, published: Path | None = None) -> Loaded:
             # One file can be reached through both folders; it is one problem.
             skipped.setdefault(path.resolve(), one_line(str(error)))
             continue
-        found = by_run.setdefault(record.run_id, record)
-        if found.status != "done" and record.status == "done":
-            by_run[record.run_id] = record
+        found = by_run.get(record.run_id)
+        if found is None or (found.status != "done" and record.status == "done"):
+            by_run[record.run_id], folders[record.run_id] = record, path.parent
     ordered = sorted(by_run.values(), key=lambda record: record.run_id)
-    return Loaded(tuple(ordered), tuple(skipped.values()))
+    return Loaded(tuple(ordered), tuple(skipped.values()), folders)
 
 
 def is_teacher(record: Record) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gkdbench.report.comparison import compare
-from gkdbench.report.figures import draw_comparison
+from gkdbench.report.figures.comparison import draw_comparison
 
 
 @pytest.mark.parametrize(("count", "name"), [(3, "m{}"), (14, "m{}"), (24, "decoupled(a_method_of_some_length_{})")])
