@@ -5,7 +5,7 @@ Every file is complete or not there, and the same records give the same bytes.
 
 import os
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,25 @@ from typing import Any
 
 from gkdbench import __version__
 from gkdbench.errors import DataError, UsageError
-from gkdbench.report.comparison import compare
-from gkdbench.report.figures.comparison import draw_comparison
+from gkdbench.report.comparison import Comparison, compare
+from gkdbench.report.figures.captions import captions
+from gkdbench.report.figures.comparison import Subject, draw_report
+from gkdbench.report.figures.drawing import Drawing
+from gkdbench.report.honesty import findings_markdown, honesty_findings
+from gkdbench.report.latex import latex, latex_document
 from gkdbench.report.layout import Table
 from gkdbench.report.page import COMMAND, PageContent, Section, render_page, run_views
-from gkdbench.report.paper import paper_tables, published_files
+from gkdbench.report.paper import published_files
 from gkdbench.report.records import Loaded, installed_defaults, load_records
+from gkdbench.report.study_entries import study_csv
+from gkdbench.report.study_tables import published_tables
 from gkdbench.report.tables import comparison_tables
-from gkdbench.report.writers import latex, long_csv, markdown, plain_md, wide_csv
+from gkdbench.report.writers import long_csv, markdown, plain_md, wide_csv
 from gkdbench.spec.documents import nearest
 
 FORMATS = ("html", "md", "csv", "tex")
+# What figures are written as for each: Markdown shows pixels, LaTeX takes PDF; SVG comes with both and with the page.
+_FORMS = {"md": "png", "tex": "pdf"}
 
 
 @dataclass(frozen=True)
@@ -59,17 +67,23 @@ def build_report(
             raise UsageError(f"format {name!r} is not known{nearest(name, FORMATS)}; known: {', '.join(FORMATS)}")
     loaded = Loaded(()) if paper_only else load_records(results, published)
     known = installed_defaults(loaded.records) if defaults is None else defaults
+    comparisons = compare(loaded.records, known)
+    drawn, drawn_published = _drawings(comparisons, loaded, formats)
     content = PageContent(
         version=__version__,
-        sections=_sections(loaded, known, drawn="html" in formats or "md" in formats),
-        paper=paper_tables(),
+        sections=tuple(
+            Section(comparison, comparison_tables(comparison), drawings)
+            for comparison, drawings in zip(comparisons, drawn, strict=True)
+        ),
+        paper=published_tables(loaded.records, known),
+        drawings=drawn_published,
         runs=run_views(loaded.records, known),
         skipped=loaded.skipped,
         results=str(results),
         paper_only=paper_only,
     )
-    text = _markdown(content)
-    files = _contents(content, loaded, formats, text)
+    text = _markdown(content, findings_markdown(honesty_findings(loaded.records, comparisons)))
+    files = _contents(content, loaded, known, formats, text)
     return Report(
         files=tuple(_write(out / name, data) for name, data in files.items()),
         tables=len(content.sections),
@@ -79,38 +93,46 @@ def build_report(
     )
 
 
-def _sections(loaded: Loaded, defaults: Mapping[str, Mapping[str, Any]], drawn: bool) -> tuple[Section, ...]:
+def _drawings(
+    comparisons: Sequence[Comparison], loaded: Loaded, formats: Collection[str]
+) -> tuple[Sequence[tuple[Drawing, ...]], tuple[Drawing, ...]]:
+    """Draw each comparison's figures and the published ones, in the files that the formats refer to."""
+    forms = {form for name, form in _FORMS.items() if name in formats}
     # Drawing takes most of the time; formats that show no figure do without.
-    return tuple(
-        Section(
-            comparison,
-            comparison_tables(comparison),
-            draw_comparison(comparison) if drawn else (),
-        )
-        for comparison in compare(loaded.records, defaults)
-    )
+    if not forms and "html" not in formats:
+        return [()] * len(comparisons), ()
+    return draw_report([Subject(one) for one in comparisons], loaded.folders, {*forms, "svg"})
 
 
 def _measured(content: PageContent) -> list[Table]:
     return [table for section in content.sections for table in section.tables]
 
 
-def _contents(content: PageContent, loaded: Loaded, formats: Collection[str], text: str) -> dict[str, bytes]:
+def _contents(
+    content: PageContent,
+    loaded: Loaded,
+    defaults: Mapping[str, Mapping[str, Any]],
+    formats: Collection[str],
+    text: str,
+) -> dict[str, bytes]:
     """Return the files: name below the output folder, content."""
     files: dict[str, bytes] = {}
     tables = [*_measured(content), *content.paper]
-    for section in content.sections:
-        for drawing in section.drawings:
-            files[f"figures/{drawing.slug}.svg"] = drawing.svg.encode()
-            files[f"figures/{drawing.slug}.png"] = drawing.png
+    drawings = [*(drawing for section in content.sections for drawing in section.drawings), *content.drawings]
+    for drawing in drawings:
+        files.update({f"figures/{drawing.slug}.{form}": data for form, data in drawing.files.items()})
+    if drawings:
+        files["figures/captions.md"] = captions(drawings).encode()
     if "md" in formats:
         files["report.md"] = text.encode()
     if "csv" in formats:
         files.update({f"tables/{table.slug}.csv": wide_csv(table).encode() for table in tables})
         files["results.csv"] = long_csv(loaded.records).encode()
         files["published.csv"] = _all_published().encode()
+        files["study.csv"] = study_csv(loaded.records, defaults).encode()
     if "tex" in formats:
         files.update({f"tables/{table.slug}.tex": latex(table).encode() for table in tables})
+        files["tables.tex"] = latex_document(tables).encode()
     if "html" in formats:
         files["report.html"] = render_page(content).encode()
     return files
@@ -125,7 +147,7 @@ def _all_published() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _markdown(content: PageContent) -> str:
+def _markdown(content: PageContent, honesty: str) -> str:
     parts = ["# gkdbench report\n"]
     if not content.sections and not content.paper_only:
         parts.append(
@@ -135,19 +157,20 @@ def _markdown(content: PageContent) -> str:
     if content.sections:
         parts.append("## Measured here\n")
         parts.extend(markdown(table) for table in _measured(content))
-        parts.extend(_figure_links(content.sections))
-    parts.append("## Published numbers (not measured here)\n")
+        parts.extend(_figure_links(drawing for section in content.sections for drawing in section.drawings))
+    parts.append(honesty)
+    parts.append("## Published numbers, measured ones beside them\n")
     parts.extend(markdown(table) for table in content.paper)
+    parts.extend(_figure_links(content.drawings))
     if content.skipped:
         lines = "\n".join(f"- {plain_md(line)}" for line in content.skipped)
         parts.append(f"## Skipped records\n\n{lines}\n")
     return "\n".join(parts)
 
 
-def _figure_links(sections: Iterable[Section]) -> Iterable[str]:
-    for section in sections:
-        for drawing in section.drawings:
-            yield f"![{plain_md(drawing.caption)}](figures/{drawing.slug}.png)\n"
+def _figure_links(drawings: Iterable[Drawing]) -> Iterable[str]:
+    for drawing in drawings:
+        yield f"![{plain_md(drawing.caption)}](figures/{drawing.slug}.png)\n"
 
 
 def _write(path: Path, data: bytes) -> Path:

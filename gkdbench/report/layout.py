@@ -20,6 +20,8 @@ class Cell:
     hover: str = ""
     span: int = 1
     """Columns it fills where a writer can join cells."""
+    stacked: tuple[str, ...] = ()
+    """The text in parts, for writers that can set them one below the other; empty: it has no parts."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Column:
 
     title: str
     numeric: bool = True
+    group: str = ""
+    """What it shares with its neighbours, for writers that can set a heading over them."""
+    short: str = ""
+    """Its title below that heading."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,8 @@ class Row:
     head: str
     cells: tuple[Cell, ...]
     letters: tuple[str, ...] = ()
-    kind: Literal["plain", "teacher", "status"] = "plain"
+    kind: Literal["plain", "teacher", "status", "measured"] = "plain"
+    """measured: it belongs to the published row above it."""
 
 
 @dataclass(frozen=True)

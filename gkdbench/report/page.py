@@ -50,6 +50,8 @@ class PageContent:
     skipped: tuple[str, ...]
     results: str
     paper_only: bool = False
+    drawings: tuple[Drawing, ...] = ()
+    """Figures of published values."""
 
 
 def run_views(records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> tuple[RunView, ...]:

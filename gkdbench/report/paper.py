@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -31,7 +31,7 @@ SECOND_HAND = {
     "review_note": "Source: a review note and the abstract; these rows are not in the paper's tables.",
     "third_party": "Source: measured by a third party (AutoSOTA), not by the paper's authors.",
 }
-_KEY = (
+KEY = (
     "setting",
     "role",
     "teacher",
@@ -63,6 +63,20 @@ class Published:
     key: tuple[str, ...]
     """The fields that, with the method, make a row."""
 
+    @property
+    def number(self) -> float:
+        """Return the value as a number."""
+        return float(self.value)
+
+    @property
+    def text(self) -> str:
+        """Return the value as it is shown: an approximate one with a tilde."""
+        return f"~{self.value}" if self.approximate else self.value
+
+    def fact(self, name: str) -> str:
+        """Return a field of the row by its column in the CSV."""
+        return self.key[KEY.index(name)]
+
 
 def published_files() -> dict[str, str]:
     """Return the packaged CSV files: name without suffix, content."""
@@ -90,7 +104,7 @@ def read_published(content: str, origin: str) -> list[Published]:
                 target=line["target"],
                 value=line["value"],
                 approximate=line["approximate"] == "True",
-                key=tuple(line[name] for name in _KEY),
+                key=tuple(line[name] for name in KEY),
             )
             for line in lines
         ]
@@ -98,13 +112,18 @@ def read_published(content: str, origin: str) -> list[Published]:
         raise DataError(f"{origin}.csv: column {error} is missing; reinstall gkdbench") from error
 
 
-def paper_tables() -> tuple[Table, ...]:
-    """Return every published table, pivoted: rows are systems, columns are source -> target."""
+def paper_tables(without: Collection[tuple[str, str]] = ()) -> tuple[Table, ...]:
+    """Return every published table, pivoted: rows are systems, columns are source -> target.
+
+    `without` names tables that are laid out otherwise, as (file, its value of the column `table`).
+    """
     tables = []
     for name, content in published_files().items():
         numbers = read_published(content, name)
         parts = list(dict.fromkeys(number.table for number in numbers))
         for part in parts:
+            if (name, part) in without:
+                continue
             title = FILES.get(name, name)
             slug = f"paper-{name.replace('_', '-')}"
             if len(parts) > 1:
@@ -117,10 +136,10 @@ def paper_tables() -> tuple[Table, ...]:
 
 def _pivot(slug: str, title: str, file: str, numbers: Sequence[Published]) -> Table:
     # What is the same in every row goes to the caption, what nobody states nowhere.
-    varying = [i for i in range(len(_KEY)) if len({n.key[i] for n in numbers}) > 1]
+    varying = [i for i in range(len(KEY)) if len({n.key[i] for n in numbers}) > 1]
     constant = [
-        f"{_TITLES.get(_KEY[i], _KEY[i])} {numbers[0].key[i]}"
-        for i in range(len(_KEY))
+        f"{_TITLES.get(KEY[i], KEY[i])} {numbers[0].key[i]}"
+        for i in range(len(KEY))
         if i not in varying and numbers[0].key[i]
     ]
     columns = list(dict.fromkeys((n.source, n.target) for n in numbers))
@@ -130,31 +149,36 @@ def _pivot(slug: str, title: str, file: str, numbers: Sequence[Published]) -> Ta
         if (number.source, number.target) in row:
             raise DataError(f"{slug}: {number.method} has two values for {number.target}")
         row[number.source, number.target] = number
-    approximate = any(number.approximate for number in numbers)
     return Table(
         slug=slug,
         title=title,
         caption="Printed values, not measured here." + (f" All rows: {'; '.join(constant)}." if constant else ""),
         columns=(
             Column("method", False),
-            *(Column(_TITLES.get(_KEY[i], _KEY[i]), _KEY[i] == "params_m") for i in varying),
+            *(Column(_TITLES.get(KEY[i], KEY[i]), KEY[i] == "params_m") for i in varying),
             *(Column(f"{source} → {target}") for source, target in columns),
         ),
         rows=tuple(
             Row(
                 head=key[0],
                 cells=(
-                    *(_fact(_KEY[i], key[1 + i]) for i in varying),
-                    *(_value(values.get(column)) for column in columns),
+                    *(_fact(KEY[i], key[1 + i]) for i in varying),
+                    *(printed_cell(values.get(column)) for column in columns),
                 ),
-                kind="teacher" if key[1 + _KEY.index("role")] == "teacher" else "plain",
+                kind="teacher" if key[1 + KEY.index("role")] == "teacher" else "plain",
             )
             for key, values in rows.items()
         ),
-        rules=(
-            SECOND_HAND.get(file, f"Source: {SOURCE}.") + f" File: results/paper/{file}.csv.",
-            *(["~: approximate, read off a figure or stated with a tilde."] if approximate else []),
-        ),
+        rules=origin_rules(file, numbers),
+    )
+
+
+def origin_rules(file: str, numbers: Sequence[Published]) -> tuple[str, ...]:
+    """Say where the numbers of a table come from, and what a tilde means where one has it."""
+    approximate = any(number.approximate for number in numbers)
+    return (
+        SECOND_HAND.get(file, f"Source: {SOURCE}.") + f" File: results/paper/{file}.csv.",
+        *(["~: approximate, read off a figure or stated with a tilde."] if approximate else []),
     )
 
 
@@ -164,8 +188,8 @@ def _fact(name: str, value: str) -> Cell:
     return Cell(value, number=float(value) if name == "params_m" else None)
 
 
-def _value(number: Published | None) -> Cell:
+def printed_cell(number: Published | None) -> Cell:
+    """Return a printed number, or the mark of a cell that was left blank."""
     if number is None:
         return MISSING
-    text = f"~{number.value}" if number.approximate else number.value
-    return Cell(text, number=float(number.value))
+    return Cell(number.text, number=number.number)

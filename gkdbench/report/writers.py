@@ -1,11 +1,12 @@
-"""Tables as text: Markdown, CSV (a table wide, all runs long) and LaTeX."""
+"""Tables as text: Markdown and CSV (a table wide, all runs long)."""
 
 import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
 
-from gkdbench.report.layout import Cell, Row, Table
+from gkdbench.report.latex import latex as latex
+from gkdbench.report.layout import Cell, Table
 from gkdbench.report.records import is_teacher, plain
 from gkdbench.run.record import Record, SplitResult
 
@@ -124,59 +125,3 @@ def _figures(record: Record) -> Iterator[tuple[str, str, str, float | None]]:
         yield record.metric, split, "", result.value
         for name, iou in result.per_class.items():
             yield "IoU", split, name, iou
-
-
-_TEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"$\sim$",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "→": r"$\to$",
-    "<": r"$<$",
-    ">": r"$>$",
-    **{char: "\\" + char for char in "&%$#_{}"},
-}
-
-
-def latex(table: Table) -> str:
-    """Return a table as LaTeX with booktabs rules; best is bold, second best underlined."""
-    align = "".join("r" if column.numeric else "l" for column in table.columns)
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering\small",
-        f"\\caption{{{_tex(table.title)}. {_tex(table.caption)}}}",
-        f"\\begin{{tabular}}{{{align}}}",
-        r"\toprule",
-        " & ".join(_tex(column.title) for column in table.columns) + r" \\",
-        r"\midrule",
-    ]
-    lines.extend(_row_tex(row) for row in table.rows)
-    lines.extend([r"\bottomrule", r"\end{tabular}"])
-    notes = [_tex(rule) for rule in table.rules]
-    notes.extend(f"$^{{{letter}}}$ {_tex(note)}" for letter, note in table.footnotes)
-    lines.extend(f"\\par\\footnotesize {note}" for note in notes)
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
-
-
-def _row_tex(row: Row) -> str:
-    letters = f"$^{{{','.join(row.letters)}}}$" if row.letters else ""
-    parts = [_tex(row.head) + letters]
-    skip = 0
-    for cell in row.cells:
-        if skip:
-            skip -= 1
-            continue
-        text = _tex(cell.text)
-        if cell.rank:
-            text = f"\\{'textbf' if cell.rank == 'best' else 'underline'}{{{text}}}"
-        if cell.span > 1:
-            text, skip = f"\\multicolumn{{{cell.span}}}{{l}}{{{text}}}", cell.span - 1
-        parts.append(text)
-    return " & ".join(parts) + r" \\"
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(char, char) for char in " ".join(text.split()))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gkdbench.run.record import Record
+from gkdbench.spec.catalogue import find_benchmark
 
 CLASSES = ["road", "pavement", "building", "pole", "sky", "person", "car", "bicycle"]
 TARGETS = ["night", "fog", "rain"]
@@ -138,3 +139,71 @@ def matrix(make: MakeRecord) -> list[Record]:
     done = [make(method, seed) for method in LEVEL for seed in range(3) if method != "frozen"]
     failed = make("cwd", 1, status="failed", reason="loss is NaN at step 12", summary=None)
     return [*done, make("frozen"), failed]
+
+
+STUDY_BENCHMARKS = {name: find_benchmark(name).benchmark for name in ("gtav", "gtav-acdc", "cityscapes", "potsdam-rgb")}
+
+
+def study_content(
+    benchmark: str, method: str, seed: int, values: list[float], pair: str, setting: str = "f2l", **changes: Any
+) -> dict[str, Any]:
+    """Return a record's JSON of an installed benchmark on the study's terms; `values` are those of its targets."""
+    stated = STUDY_BENCHMARKS[benchmark]
+    trained = "teacher" if method == "teacher" else "student"
+
+    def split(name: str, value: float) -> dict[str, Any]:
+        how = stated.inference_for(name)
+        resize = [] if how.fit == "native" else list(how.size)
+        protocol = {"resize": resize, "fit": how.fit, "window": how.window, "stride": how.stride, "tta": how.tta}
+        return {
+            "value": value,
+            "miou": value,
+            "per_class": dict.fromkeys(stated.classes, value),
+            "classes_in_mean": len(stated.classes),
+            "never_predicted": [],
+            "confusion": [[1]],
+            "n_images": 8,
+            "protocol": protocol,
+        }
+
+    targets = {name: split(name, value) for name, value in zip(stated.targets, values, strict=False)}
+    complete = len(targets) == len(stated.targets)
+    ood = sum(values) / len(values)
+    groups = {name: {"mean": ood, "pooled": ood - 1} for name in stated.groups} if complete else {}
+    teacher, student = pair.split(":")
+    made = content(
+        method,
+        seed,
+        run_id=f"{benchmark}-{setting}-{pair}-{method}-s{seed}-{changes.pop('tail', '0a1b2c3d')}",
+        spec_method_source="gkdbench 0.1.0",
+        spec_setting=setting,
+        spec_pair=pair,
+        spec_teacher=teacher,
+        spec_student=student,
+        spec_benchmark=benchmark,
+        spec_benchmark_version=stated.version,
+        spec_decoder=stated.decoder.model_dump(mode="json"),
+        spec_preset="paper",
+        spec_targets=list(targets),
+        stages=[stage("joint", trained)],
+        classes=stated.classes,
+        groups=stated.groups,
+        in_domain=split("val", 70.0),
+        targets=targets,
+        summary={
+            "in_domain": 70.0,
+            "ood": ood if complete else None,
+            "groups": groups,
+            "gap": 70.0 - ood if complete else None,
+            "worst_target": None,
+        },
+    )
+    made["spec"].update({key.removeprefix("spec_"): v for key, v in changes.items() if key.startswith("spec_")})
+    made.update({key: v for key, v in changes.items() if not key.startswith("spec_")})
+    return made
+
+
+@pytest.fixture
+def study() -> MakeRecord:
+    """Return a function that makes a Record of an installed benchmark."""
+    return lambda *args, **changes: Record.model_validate(study_content(*args, **changes))

@@ -1,85 +1,107 @@
 """Out-of-domain against in-domain."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from gkdbench.report.comparison import IN_DOMAIN, Comparison, MethodRow
-from gkdbench.report.figures.drawing import Drawing, finish
-from gkdbench.report.figures.style import (
-    INK,
-    LONGEST_LABEL,
-    MOST_LABELS,
-    error_bars,
-    legend_columns,
-    legend_height,
-    looks,
-    shown_name,
-)
+from gkdbench.report.comparison import IN_DOMAIN, Comparison
+from gkdbench.report.figures.captions import bars_told, particulars, seeds_told, sentences, source_told
+from gkdbench.report.figures.drawing import FORMS, Drawing, finish
+from gkdbench.report.figures.labels import number_points
+from gkdbench.report.figures.readings import OOD, finite, half_interval
+from gkdbench.report.figures.series import Series, left_out, most_telling
+from gkdbench.report.figures.sheet import Point, Sheet, key, key_height, key_width, marks, strokes
+from gkdbench.report.figures.style import FAINT
 from gkdbench.report.tables import summary_picks
 
+_WIDE, _DEEP = 330.0, 300.0
 
-def scatter_figure(comparison: Comparison, rows: Sequence[MethodRow]) -> Drawing:
-    """Draw the OOD mean over the in-domain score."""
+
+def scatter_figure(comparison: Comparison, series: Sequence[Series], forms: Collection[str] = FORMS) -> Drawing | None:
+    """Draw the OOD mean over the in-domain score, with arrows from the baseline to each other row."""
+    shown = most_telling(series)
     picks = summary_picks(comparison)
-    names = [shown_name(row, index, rows) for index, row in enumerate(rows)]
-    # beside the points while there is room for words; else in a legend
-    beside = len(rows) <= MOST_LABELS and max(map(len, names)) <= LONGEST_LABEL
-    wide = 5.2 if beside else 7.8
-    figure = Figure(figsize=(wide, 4.2 if beside else 4.2 + legend_height(rows, wide)), layout="constrained")
-    axes = figure.add_subplot()
-    points = []
-    for index, (row, look) in enumerate(zip(rows, looks(rows), strict=True)):
-        x, y = row.stat(picks[IN_DOMAIN]), row.stat(picks["OOD mean"])
-        if x is None or y is None or not (math.isfinite(x.mean) and math.isfinite(y.mean)):
-            continue
-        axes.errorbar(x.mean, y.mean, xerr=x.sd, yerr=y.sd, fmt="none", ecolor=INK, elinewidth=0.6, alpha=0.7)
-        axes.scatter(x.mean, y.mean, s=90 if row.teacher else 52, color=look[0], marker=look[2],
-                     edgecolor=INK, linewidth=0.7, zorder=3, label=names[index])  # fmt: skip
-        points.append((x.mean, y.mean, names[index]))
-    axes.margins(x=0.22 if beside else 0.06, y=0.14 if beside else 0.08)
+    stats = [(finite(one.row, picks[IN_DOMAIN]), finite(one.row, picks[OOD])) for one in shown]
+    points: list[Point | None] = [(x.mean, y.mean) if x and y else None for x, y in stats]
+    known = [point for point in points if point is not None]
+    if not known:
+        return None
+    deep = max(_DEEP, key_height(shown, 1) - 6)
+    sheet = Sheet(44 + _WIDE + 22 + key_width(shown, numbered=True), deep + 46)
+    axes = sheet.panel(44, 36, _WIDE, deep)
+    halves = [(half_interval(x), half_interval(y)) if x and y else (0.0, 0.0) for x, y in stats]
+    _limits(axes, known)
+    bars = [
+        segment
+        for point, (across, up) in zip(points, halves, strict=True)
+        if point
+        for segment in (
+            [(point[0] - across, point[1]), (point[0] + across, point[1])],
+            [(point[0], point[1] - up), (point[0], point[1] + up)],
+        )
+        if segment[0] != segment[1]
+    ]
+    strokes(axes, bars)
+    base = next((index for index, one in enumerate(shown) if one.baseline), None)
+    start = points[base] if base is not None else None
+    if start is not None:
+        _arrows(sheet, axes, start, [p for i, p in enumerate(points) if p is not None and i != base])
+    marks(axes, shown, points, 44)
+    number_points(sheet, axes, shown, points, bars)
     axes.set_xlabel(f"in-domain {comparison.metric}, %")
     axes.set_ylabel(f"OOD mean {comparison.metric}, %")
     axes.grid()
-    if beside:
-        _label_points(axes, points)
-    else:
-        if points:
-            figure.legend(loc="outside lower center", ncols=legend_columns(rows, wide))
-    caption = f"OOD mean against in-domain {comparison.metric}; up is more robust. {error_bars(rows)}"
-    return finish(figure, f"{comparison.slug}-scatter", caption)
+    key(sheet, shown, 44 + _WIDE + 14, sheet.height - 6, 1, "marks", numbered=True)
+    caption = sentences(
+        f"OOD mean against in-domain {comparison.metric}; up is more robust, numbers are the rows of the key.",
+        source_told(comparison),
+        f"Arrows lead from the baseline {shown[base].name} to each row."
+        if start is not None and base is not None
+        else "",
+        "Hollow: out of the ranking." if not all(one.row.comparable for one in shown) else "",
+        left_out(series, shown),
+        seeds_told(shown),
+        bars_told(shown),
+        "Bars that leave the frame are cut." if _cut(axes, bars) else "",
+    )
+    label = f"Scatter: OOD mean against in-domain {comparison.metric} of {len(known)} rows of {comparison.title}."
+    details = particulars(comparison, series, shown)
+    return finish(sheet.figure, f"{comparison.slug}-scatter", caption, details, label=label, forms=forms)
 
 
-def _label_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write each point's name beside it, at the nearest place free of markers and other names."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()
-    scale = 72 / figure.dpi
-    centres = [axes.transData.transform((x, y)) * scale for x, y, _ in points]
-    # Boxes in points: left, bottom, right, top.
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
-    offsets = [(side, step * 9) for step in (0, 1, -1, 2, -2, 3, -3, 4, -4) for side in (1, -1)]
-    for (x, y), (at_x, at_y, name) in zip(centres, points, strict=True):
-        width = 5.2 * len(name)
-        for side, lift in offsets:
-            left = x + 8 if side == 1 else x - 8 - width
-            box = (left, y + lift - 4, left + width, y + lift + 5)
-            if not any(_overlap(box, other) for other in taken):
-                break
-        taken.append(box)
-        axes.annotate(
-            name,
-            (at_x, at_y),
-            xytext=(8 * side, lift),
-            textcoords="offset points",
-            ha="left" if side == 1 else "right",
-            va="center",
-            annotation_clip=False,
+def _limits(axes: Axes, points: Sequence[Point]) -> None:
+    """Frame the points, not the bars: an interval over two seeds would push all else together."""
+    ends = []
+    for values in zip(*points, strict=True):
+        room = 0.09 * max(max(values) - min(values), 1.0)
+        ends.append((min(values) - room, max(values) + room))
+    axes.set_xlim(ends[0])
+    axes.set_ylim(ends[1])
+
+
+def _cut(axes: Axes, bars: Sequence[Sequence[Point]]) -> bool:
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
+    return any(not (left <= x <= right and low <= y <= high) for bar in bars for x, y in bar)
+
+
+def _arrows(sheet: Sheet, axes: Axes, start: Point, ends: Sequence[Point]) -> None:
+    """Draw a line with a head to every end, both clear of the markers."""
+    segments: list[list[Point]] = []
+    x0, y0 = sheet.place(axes, *start)
+    for end in ends:
+        x1, y1 = sheet.place(axes, *end)
+        length = math.hypot(x1 - x0, y1 - y0)
+        if length < 16:
+            continue
+        ux, uy = (x1 - x0) / length, (y1 - y0) / length
+        tip = (x1 - 5.5 * ux, y1 - 5.5 * uy)
+        segments.append([(x0 + 5 * ux, y0 + 5 * uy), tip])
+        segments.append(
+            [
+                (tip[0] - 4.5 * ux + 2 * uy, tip[1] - 4.5 * uy - 2 * ux),
+                tip,
+                (tip[0] - 4.5 * ux - 2 * uy, tip[1] - 4.5 * uy + 2 * ux),
+            ]
         )
-
-
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+    sheet.lines(segments, FAINT, 0.9)

@@ -1,0 +1,78 @@
+"""The rows of a table as HTML, written here rather than in a template: a page has tens of thousands of cells."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from markupsafe import Markup
+
+from gkdbench.report.layout import Cell, Row, Table
+
+_WRAPPED = {"best": ("<strong>", "</strong>"), "second": ("<u>", "</u>"), "": ("", "")}
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where a row's head leads on the page."""
+
+    anchor: str
+    """An id on the page, without #."""
+    text: str
+    """What stands there where a row has several; a single one is the row's head itself."""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What the page knows about a row beyond its cells."""
+
+    links: tuple[Link, ...] = ()
+    apart: bool = False
+    """Kept out of the ranking; a reader may hide it."""
+
+
+def table_rows(table: Table, facts: Callable[[Row], RowFacts] = lambda row: RowFacts()) -> Markup:
+    """Return the `<tr>` elements of a table's body; all text is escaped."""
+    return Markup("\n".join(_row(table, row, facts(row)) for row in table.rows))
+
+
+def _row(table: Table, row: Row, facts: RowFacts) -> str:
+    classes = [*([] if row.kind == "plain" else [row.kind]), *(["apart"] if facts.apart else [])]
+    mark = f' class="{" ".join(classes)}"' if classes else ""
+    return f'<tr{mark}><th scope="row">{_head(row, facts.links)}</th>{"".join(_cells(table, row))}</tr>'
+
+
+def _head(row: Row, links: Sequence[Link]) -> str:
+    name, letters = escape(row.head), f"<sup>{escape(','.join(row.letters))}</sup>" if row.letters else ""
+    if len(links) == 1:
+        return f"{_anchor(links[0], name)}{letters}"
+    several = ", ".join(_anchor(link, escape(link.text)) for link in links)
+    return f"{name}{letters} <small>{several}</small>" if several else f"{name}{letters}"
+
+
+def _anchor(link: Link, text: str) -> str:
+    title = f' title="{escape(link.title)}"' if link.title else ""
+    return f'<a href="#{escape(link.anchor)}"{title}>{text}</a>'
+
+
+def _cells(table: Table, row: Row) -> Iterator[str]:
+    skip = 0
+    for column, cell in zip(table.columns[1:], row.cells, strict=True):
+        if skip:
+            skip -= 1
+            continue
+        skip = cell.span - 1
+        yield _cell(cell, column.numeric and cell.span == 1)
+
+
+def _cell(cell: Cell, numeric: bool) -> str:
+    # Quoted only where it must be: most of a page is cells.
+    classes = " ".join(part for part in ("num" if numeric else "", cell.rank) if part)
+    mark = f' class="{classes}"' if " " in classes else f" class={classes}" if classes else ""
+    span = f" colspan={cell.span}" if cell.span > 1 else ""
+    known = cell.number is not None and cell.number == cell.number
+    number = f" data-sort={cell.number:.9g}" if known else ""
+    hover = cell.hover or (cell.precise if cell.precise not in (None, cell.text) else "")
+    title = f' title="{escape(hover)}"' if hover else ""
+    before, after = _WRAPPED[cell.rank]
+    return f"<td{mark}{span}{number}{title}>{before}{escape(cell.text)}{after}</td>"

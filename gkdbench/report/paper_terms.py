@@ -1,0 +1,129 @@
+"""Whether runs were made on the terms that a study's table is about; if not, why not, in words."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from gkdbench.errors import UsageError
+from gkdbench.report.comparison import IN_DOMAIN, MethodRow
+from gkdbench.report.records import facts, plain, shown_options
+from gkdbench.run.record import Protocol, Record
+from gkdbench.spec.benchmark import IN_DOMAIN as SOURCE_PART
+from gkdbench.spec.benchmark import Benchmark
+from gkdbench.spec.catalogue import benchmark_files, find_benchmark
+from gkdbench.spec.decoder import other_decoder
+from gkdbench.spec.inference import Inference
+from gkdbench.spec.plugins import OURS
+
+
+def departures(row: MethodRow) -> list[str]:
+    """Say in what a row's runs depart from the installed benchmark of their name, and from one another.
+
+    A benchmark that is not installed is not judged: nothing says what its terms are.
+    """
+    found = [] if row.comparable else [*_in_detail(row.records[0]), *row.footnotes]
+    benchmark = installed(row.records[0].spec.benchmark)
+    if benchmark is not None:
+        found.extend(dict.fromkeys(reason for record in row.records for reason in _from_benchmark(record, benchmark)))
+    found.extend(_mixed(row.records))
+    return found
+
+
+def other_method(row: MethodRow, defaults: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Say why a row of a method's name is not that method as it comes: options, or code from elsewhere."""
+    record = row.records[0]
+    found = []
+    options = shown_options(record, defaults)
+    if options:
+        found.append(f"options that are not the method's defaults ({options}).")
+    source = record.spec.method_source
+    if source.rpartition(" ")[0] != OURS:
+        found.append(f"code of {source}, not gkdbench's own method of this name.")
+    return found
+
+
+@lru_cache
+def installed(name: str) -> Benchmark | None:
+    """Return the installed benchmark of a name; None where there is none, or it cannot be read."""
+    if name not in benchmark_files():
+        return None
+    try:
+        return find_benchmark(name).benchmark
+    except UsageError:
+        return None
+
+
+def environment_of(record: Record) -> str:
+    """Return in words what figures may depend on besides the spec: device and libraries of computation."""
+    flat = facts(record.environment)
+    names = [name for name in sorted(flat) if name.split(".")[-1] in ("torch", "device", "gpu")]
+    return ", ".join(f"{name.split('.')[-1]} {flat[name]}" for name in names)
+
+
+def environments(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return records by environment, in order of its words."""
+    found: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        found[environment_of(record)].append(record)
+    return dict(sorted(found.items()))
+
+
+def _mixed(records: Iterable[Record]) -> list[str]:
+    found = environments(records)
+    if len(found) < 2:
+        return []
+    parts = [
+        f"{name or 'not recorded'} (seed {', '.join(map(str, sorted(r.spec.seed for r in runs)))})"
+        for name, runs in found.items()
+    ]
+    return [f"mixed environments: {' and '.join(parts)}."]
+
+
+def _in_detail(record: Record) -> list[str]:
+    """Say what a mark of the record does not: which targets, what test-time augmentation."""
+    found = []
+    if record.spec.tta:
+        found.append(f"test-time augmentation ({', '.join(record.spec.tta)}).")
+    benchmark = installed(record.spec.benchmark)
+    if benchmark is not None and set(record.spec.targets) < set(benchmark.targets):
+        found.append(f"partial: of the targets {', '.join(benchmark.targets)} only {', '.join(record.spec.targets)}.")
+    return found
+
+
+def _from_benchmark(record: Record, benchmark: Benchmark) -> list[str]:
+    name = benchmark.name
+    if record.spec.benchmark_version != benchmark.version:
+        return [f"version {record.spec.benchmark_version} of {name}, not {benchmark.version}."]
+    found = []
+    given = (record.classes, record.mean_rule, record.excluded_from_mean, record.ood_targets or benchmark.averaged)
+    stated = (benchmark.classes, benchmark.mean_rule, benchmark.excluded_from_mean, benchmark.averaged)
+    if given != stated:
+        found.append(f"other classes or another mean than {name} states.")
+    splits = {SOURCE_PART: record.in_domain, **record.targets}
+    other = [
+        IN_DOMAIN if split == SOURCE_PART else split
+        for split, result in splits.items()
+        if result is not None and result.protocol != _protocol(benchmark.inference_for(split))
+    ]
+    if other:
+        found.append(f"judged by another protocol than {name} states ({', '.join(other)}).")
+    decoder = record.spec.decoder
+    try:
+        expected = other_decoder(str(decoder.get("name")), benchmark.decoder).model_dump(mode="json")
+    except UsageError:
+        return found  # a decoder from elsewhere: nobody says how large it should be
+    sizes = [f"{key} {plain(value)}" for key, value in sorted(decoder.items()) if value != expected.get(key)]
+    if sizes:
+        found.append(f"another decoder than {name} states ({', '.join(sizes)}).")
+    return found
+
+
+def _protocol(inference: Inference) -> Protocol:
+    return Protocol(
+        resize=[] if inference.fit == "native" else list(inference.size),
+        fit=inference.fit,
+        window=inference.window and list(inference.window),
+        stride=inference.stride and list(inference.stride),
+        tta=inference.tta,
+    )

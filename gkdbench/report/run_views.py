@@ -1,0 +1,274 @@
+"""What the page tells about one run: how it was made, what it cost, how each split was judged, how to repeat it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gkdbench.report.comparison import IN_DOMAIN
+from gkdbench.report.layout import Cell, Column, Row, Table
+from gkdbench.report.records import facts, is_teacher, one_line, plain, shown_options
+from gkdbench.run.record import Protocol, Record, SplitResult
+
+Points = Sequence[tuple[float, float]]
+Curves = Mapping[str, Mapping[str, Points]]
+"""(step, value) of each loss term, by the digest of its stage."""
+
+MOST_CLASS_CELLS = 100_000
+"""On one page, over all runs; with more the runs do without their classes, which the comparisons show anyway."""
+WIDE, HIGH = 240, 48
+"""Of a loss curve, in CSS pixels."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One loss term over the steps of a stage, drawn."""
+
+    stage: str
+    term: str
+    first: float
+    last: float
+    steps: int
+    path: str
+    """`x,y x,y ...` within WIDE x HIGH, for an SVG polyline."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run."""
+
+    record: Record
+    title: str
+    role: str
+    anchor: str
+    """Its id on the page."""
+    spec: tuple[tuple[str, str], ...]
+    recipe: str
+    environment: tuple[tuple[str, str], ...]
+    stages: Table
+    scores: Table
+    classes: Table | None
+    losses: Table | None
+    curves: tuple[Curve, ...]
+
+
+def run_views(
+    records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]], curves: Curves | None = None
+) -> tuple[RunView, ...]:
+    """Prepare each run's details; `curves` are what is left of the logs of its stages."""
+    cells = sum((1 + len(record.targets)) * len(record.classes) for record in records)
+    return tuple(_view(record, defaults, curves or {}, cells <= MOST_CLASS_CELLS) for record in records)
+
+
+def anchor(run_id: str) -> str:
+    """Return an id for the page: run ids are foreign text, and equal ones after clean-up stay apart."""
+    if re.fullmatch(r"[A-Za-z0-9._-]+", run_id):
+        return f"run-{run_id}"
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "-", run_id)[:60]
+    return f"run-{clean}-{hashlib.sha256(run_id.encode(errors='replace')).hexdigest()[:8]}"
+
+
+def runs_table(views: Sequence[RunView]) -> Table:
+    """Return one row per run: what it is, how it ended, what it scored."""
+    return Table(
+        slug="all-runs",
+        title="All runs",
+        caption="One row per record. A run's name leads to its details.",
+        columns=(
+            Column("run", False),
+            *(Column(name, False) for name in ("benchmark", "setting", "method")),
+            Column("seed"),
+            Column("status", False),
+            *(Column(name) for name in (IN_DOMAIN, "OOD mean", "gap", "wall time, s")),
+            Column("marks", False),
+        ),
+        rows=tuple(_run_row(view) for view in views),
+    )
+
+
+def _run_row(view: RunView) -> Row:
+    record, spec = view.record, view.record.spec
+    summary = record.summary if record.status == "done" else None
+    values = (summary.in_domain, summary.ood, summary.gap) if summary else (None, None, None)
+    wall = record.cost.get("from_scratch", {}).get("wall_s")
+    return Row(
+        record.run_id,
+        (
+            Cell(f"{spec.benchmark} v{spec.benchmark_version}"),
+            Cell(spec.setting.upper()),
+            Cell(view.title.rsplit(", seed", 1)[0]),
+            Cell(str(spec.seed), float(spec.seed)),
+            Cell(record.status),
+            *(_number(value, 1) for value in values),
+            _number(wall, 1),
+            Cell("; ".join(record.marks)),
+        ),
+        # A record of another status has no score and still all its cells: it sorts like any other.
+    )
+
+
+def _view(record: Record, defaults: Mapping[str, Mapping[str, Any]], curves: Curves, with_classes: bool) -> RunView:
+    spec = record.spec.model_dump(mode="json")
+    recipe = spec.pop("recipe")
+    options = shown_options(record, defaults)
+    name = anchor(record.run_id)
+    splits = [
+        *([(IN_DOMAIN, record.in_domain)] if record.in_domain else []),
+        *record.targets.items(),
+    ]
+    return RunView(
+        record=record,
+        title=f"{record.spec.method}{f' ({options})' if options else ''}, seed {record.spec.seed}, {record.status}",
+        role="teacher" if is_teacher(record) else "method",
+        anchor=name,
+        spec=tuple((key, plain(value)) for key, value in spec.items() if value not in ({}, [])),
+        recipe=json.dumps(recipe, indent=1, sort_keys=True),
+        environment=tuple(sorted(facts(record.environment).items())),
+        stages=_stages(name, record),
+        scores=_scores(name, record, splits),
+        classes=_classes(name, record, splits) if with_classes and splits else None,
+        losses=_losses(name, record),
+        curves=tuple(_curves(record, curves)),
+    )
+
+
+def _stages(name: str, record: Record) -> Table:
+    return Table(
+        slug=f"{name}-stages",
+        title="Stages",
+        caption="What was trained, in order.",
+        columns=(
+            Column("stage", False),
+            Column("trains", False),
+            *(Column(title) for title in ("steps", "images", "student passes", "teacher passes")),
+            *(Column(title) for title in ("wall time, s", "peak memory, GiB")),
+            Column("computed", False),
+            Column("digest", False),
+        ),
+        rows=tuple(
+            Row(
+                stage.name,
+                (
+                    Cell(stage.model),
+                    *(_number(n, 0) for n in (stage.steps, stage.images, stage.student_passes, stage.teacher_passes)),
+                    _number(stage.wall_s, 1),
+                    _number(stage.peak_gib, 2),
+                    Cell("by an earlier run" if stage.cached else "here"),
+                    Cell(stage.digest[:16], hover=stage.digest),
+                ),
+            )
+            for stage in record.stages
+        ),
+        rules=tuple(f"{stage.name}: {one_line(note)}" for stage in record.stages for note in stage.notes),
+    )
+
+
+def _losses(name: str, record: Record) -> Table | None:
+    rows = [
+        Row(
+            stage.name,
+            (Cell(term), _general(stage.first_losses.get(term)), _general(stage.losses.get(term))),
+        )
+        for stage in record.stages
+        for term in sorted({*stage.losses, *stage.first_losses})
+    ]
+    if not rows:
+        return None
+    return Table(
+        slug=f"{name}-losses",
+        title="Losses",
+        caption="Weighted terms: at step 0, and the mean over the last 50 logged steps.",
+        columns=(Column("stage", False), Column("term", False), Column("at step 0"), Column("at the end")),
+        rows=tuple(rows),
+    )
+
+
+def _scores(name: str, record: Record, splits: Sequence[tuple[str, SplitResult]]) -> Table:
+    # The headline metric is a column of its own.
+    extra = list(dict.fromkeys(key for _, result in splits for key in result.metrics))
+    return Table(
+        slug=f"{name}-scores",
+        title="Scores",
+        caption=f"{record.metric} in percent, and how each split was judged.",
+        columns=(
+            Column("split", False),
+            Column(record.metric),
+            *(Column(key.replace("_", " ")) for key in extra),
+            Column("classes in the mean"),
+            Column("never predicted", False),
+            Column("images"),
+            Column("judged at", False),
+            Column("data", False),
+        ),
+        rows=tuple(
+            Row(
+                split,
+                (
+                    _number(result.value, 2),
+                    *(_number(result.metrics.get(key), 2) for key in extra),
+                    _number(result.classes_in_mean, 0),
+                    Cell(", ".join(result.never_predicted) or "–"),
+                    _number(result.n_images, 0),
+                    Cell(shown_protocol(result.protocol)),
+                    Cell(result.data[:12] or "as the benchmark's version", hover=result.data),
+                ),
+            )
+            for split, result in splits
+        ),
+    )
+
+
+def shown_protocol(protocol: Protocol) -> str:
+    """Return sizes, window and augmentation of a split's evaluation as one short text."""
+    parts = ["x".join(map(str, protocol.resize)) if protocol.resize else "own size"]
+    if protocol.resize and protocol.fit != "stretch":
+        parts.append(protocol.fit)
+    if protocol.window:
+        stride = f" every {'x'.join(map(str, protocol.stride))}" if protocol.stride else ""
+        parts.append(f"window {'x'.join(map(str, protocol.window))}{stride}")
+    if protocol.tta:
+        parts.append(f"test-time augmentation {', '.join(protocol.tta)}")
+    return ", ".join(parts)
+
+
+def _classes(name: str, record: Record, splits: Sequence[tuple[str, SplitResult]]) -> Table:
+    return Table(
+        slug=f"{name}-classes",
+        title="Classes",
+        caption=f"IoU per class in percent. –: skipped by the rule {record.mean_rule}.",
+        columns=(Column("split", False), *(Column(label) for label in record.classes)),
+        rows=tuple(
+            Row(split, tuple(_number(result.per_class.get(label), 1) for label in record.classes))
+            for split, result in splits
+        ),
+    )
+
+
+def _curves(record: Record, curves: Curves) -> Iterator[Curve]:
+    for stage in record.stages:
+        for term, points in sorted(curves.get(stage.digest, {}).items()):
+            known = [(step, value) for step, value in points if abs(value) < float("inf")]
+            if len(known) > 1:
+                yield _curve(stage.name, term, known)
+
+
+def _curve(stage: str, term: str, points: Points) -> Curve:
+    every = max(1, len(points) // 120)
+    kept = [*points[:-1:every], points[-1]]
+    low, high = min(value for _, value in kept), max(value for _, value in kept)
+    start, end = kept[0][0], kept[-1][0]
+    path = " ".join(
+        f"{WIDE * (step - start) / ((end - start) or 1):.1f},{HIGH - HIGH * (value - low) / ((high - low) or 1):.1f}"
+        for step, value in kept
+    )
+    return Curve(stage, term, points[0][1], points[-1][1], int(end), path)
+
+
+def _number(value: float | None, digits: int) -> Cell:
+    return Cell("–", precise="") if value is None else Cell(f"{value:,.{digits}f}", float(value))
+
+
+def _general(value: float | None) -> Cell:
+    return Cell("–", precise="") if value is None else Cell(f"{value:.4g}", value)
