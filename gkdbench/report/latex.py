@@ -1,41 +1,49 @@
-"""Tables as LaTeX: booktabs rules, scaled to the page, turned where they are wide, in parts where they are long.
+"""Tables as LaTeX: booktabs rules, scaled to the page, turned where they are wide, in parts where they are large.
 
-The output is ASCII and needs the packages booktabs and graphicx alone. Sizes are estimated from the number of
-characters, and LaTeX scales down what is still too wide.
+The output is ASCII and needs the packages booktabs and graphicx alone.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from gkdbench.report.layout import Cell, Column, Row, Table
+from gkdbench.report.tex_page import (
+    PAGE,
+    Shape,
+    cell_lines,
+    column_parts,
+    note_height,
+    row_parts,
+    shape_of,
+    title_lines,
+    wrapped,
+)
 from gkdbench.report.tex_text import tex_text
 
-_CHAR, _GAP, _LINE, _NOTE_LINE = 0.165, 0.42, 0.42, 0.36
-"""Width of a character and of the gap between columns, height of a line in the table and below it, in cm."""
-_PAGE = (12.0, 18.5)
-"""Width and height in cm that a table may take: LaTeX's article on A4, with some room for the caption."""
-_NOTE_CHARS = 95
-"""Characters of a note per line of 12 cm."""
-_SMALLEST = 0.62
-"""Scale below which an upright table is turned if that makes it larger."""
 _MOST_NOTES = 0.4
-"""Share of the height that notes may take below a table; if they need more, they follow as text."""
+"""Share of the height that notes may take below a table; if they need more, they have pages of their own."""
 
 
 def latex(table: Table) -> str:
     """Return a table as one or more `table` floats to be included; best is bold, second best underlined."""
-    shape = _shape(table)
     notes = list(_notes(table))
-    chars = sum(_lines(note, shape.width) for note in notes)
-    room = shape.height - chars * _NOTE_LINE
-    apart = room < shape.height * (1 - _MOST_NOTES)
-    parts = _parts(table.rows, shape.scale, shape.height, shape.height if apart else room)
+    pieces = list(column_parts(table))
+    last = shape_of(pieces[-1])
+    needed = sum(note_height(note, last.width) for note in notes)
+    apart = needed > _MOST_NOTES * last.height
+    parts: list[tuple[Table, Shape, list[Row]]] = []
+    for piece in pieces:
+        shape = shape_of(piece)
+        room = shape.height - (0 if apart or piece is not pieces[-1] else needed)
+        parts.extend((piece, shape, rows) for rows in row_parts(piece, shape, room))
     floats = []
-    for number, rows in enumerate(parts, start=1):
+    for number, (piece, shape, rows) in enumerate(parts, start=1):
+        again = f" (part {number} of {len(parts)})" if len(parts) > 1 else ""
+        caption = f"{tex_text(table.title, breakable=True)}{again}."
+        caption += f" {tex_text(table.caption, breakable=True)}" if number == 1 else ""
         below = notes if number == len(parts) and not apart else []
-        floats.append(_float(table, shape, rows, number, len(parts), below))
+        floats.append(_float(piece, shape, rows, caption, below))
     if apart:
-        floats.append(_text(notes))
+        floats.extend(_note_floats(table, notes))
     return "% needs \\usepackage{booktabs,graphicx}\n" + "".join(floats)
 
 
@@ -56,87 +64,34 @@ def latex_document(tables: Iterable[Table]) -> str:
     return "\n".join([*lines, r"\end{document}"]) + "\n"
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """How a table lies on the page."""
-
-    turned: bool
-    width: float
-    """In cm, of the page as the table lies on it."""
-    height: float
-    scale: float
-
-
-def _shape(table: Table) -> _Shape:
-    contents = [[row.head + "  " * len(row.letters) for row in table.rows]]
-    contents.extend([_widest(row.cells[i]) for row in table.rows] for i in range(len(table.columns) - 1))
-    widths = [
-        max(len(text) for text in (_short(column), *texts))
-        for column, texts in zip(table.columns, contents, strict=True)
-    ]
-    needed = sum(widths) * _CHAR + len(widths) * _GAP
-    upright, turned = (min(1.0, side / needed) for side in _PAGE)
-    if upright >= _SMALLEST or upright == turned:
-        return _Shape(False, *_PAGE, upright)
-    return _Shape(True, _PAGE[1], _PAGE[0], turned)
-
-
-def _widest(cell: Cell) -> str:
-    """Return the part of a cell that takes most room; one over several columns takes none of its own."""
-    return "" if cell.span > 1 else max(cell.stacked or (cell.text,), key=len)
-
-
-def _short(column: Column) -> str:
-    return column.short or column.title
-
-
-def _parts(rows: Sequence[Row], scale: float, height: float, last: float) -> list[list[Row]]:
-    """Cut rows into parts that fit a page, the last one above the notes; what belongs to a row stays with it."""
-    blocks: list[list[Row]] = []
-    for row in rows:
-        if row.kind == "measured" and blocks:
-            blocks[-1].append(row)
-        else:
-            blocks.append([row])
-    parts: list[list[Row]] = [[]]
-    used = 0.0
-    # every part has its head, rules and caption
-    head = 6 * _LINE
-    left = sum(map(_height, rows)) * scale
-    for block in blocks:
-        size = sum(map(_height, block)) * scale
-        room = (last if used + left + head <= height else height) - head
-        if parts[-1] and used + size > room:
-            parts.append([])
-            used = 0.0
-        parts[-1].extend(block)
-        used, left = used + size, left - size
-    return parts
-
-
-def _height(row: Row) -> float:
-    return _LINE * max(1, *(len(cell.stacked) for cell in row.cells), 1)
-
-
-def _lines(note: str, width: float) -> int:
-    return -(-len(note) // int(_NOTE_CHARS * width / _PAGE[0]))
-
-
-def _float(
-    table: Table, shape: _Shape, rows: Sequence[Row], number: int, parts: int, notes: Sequence[str]
-) -> str:
-    again = "" if parts == 1 else f" (part {number} of {parts})"
-    caption = f"{tex_text(table.title, breakable=True)}{again}."
-    if number == 1:
-        caption += f" {tex_text(table.caption, breakable=True)}"
-    lines = [r"\begin{table}[p]" if shape.turned or parts > 1 else r"\begin{table}[tp]", r"\sloppy\centering\small"]
+def _float(table: Table, shape: Shape, rows: Sequence[Row], caption: str, notes: Sequence[str]) -> str:
+    lines = [r"\begin{table}[p]" if shape.turned else r"\begin{table}[tp]", r"\centering\small\sloppy"]
     if shape.turned:
-        lines.append(r"\rotatebox{90}{\begin{minipage}{0.95\textheight}\sloppy\centering\small")
-    lines.extend([f"\\caption{{{caption}}}", *_tabular(table, rows)])
-    lines.extend(f"\\par\\raggedright\\footnotesize {note}" for note in notes)
+        lines.append(r"\rotatebox{90}{\begin{minipage}{0.95\textheight}\centering\small\sloppy")
+    lines.extend([f"\\caption{{{caption}}}", r"\vspace{4pt}", *_tabular(table, rows)])
+    if notes:
+        lines.append(r"\par\raggedright\footnotesize\vspace{2pt}")
+        lines.extend(f"{note}\\par" for note in notes)
     if shape.turned:
         lines.append(r"\end{minipage}}")
     return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def _note_floats(table: Table, notes: Sequence[str]) -> Iterator[str]:
+    """Yield floats of notes: text would not stay behind the table."""
+    pages: list[list[str]] = [[]]
+    used = 0.0
+    for note in notes:
+        height = note_height(note, PAGE[0])
+        if pages[-1] and used + height > PAGE[1]:
+            pages.append([])
+            used = 0.0
+        pages[-1].append(note)
+        used += height
+    title = tex_text(f"Notes to {table.title}:", breakable=True)
+    for page in pages:
+        lines = "\n".join(f"{note}\\par" for note in page)
+        yield f"\\begin{{table}}[p]\n\\raggedright\\footnotesize\\sloppy\n{title}\\par\n{lines}\n\\end{{table}}\n"
 
 
 def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
@@ -146,13 +101,17 @@ def _tabular(table: Table, rows: Sequence[Row]) -> Iterator[str]:
     yield f"\\begin{{tabular}}{{{align}}}"
     yield r"\toprule"
     yield from _groups(table.columns)
-    yield " & ".join(tex_text(_short(column)) for column in table.columns) + r" \\"
+    titles = [
+        _stack(list(map(tex_text, title_lines(table, index))), column.numeric)
+        for index, column in enumerate(table.columns)
+    ]
+    yield " & ".join(titles) + r" \\"
     yield r"\midrule"
     before = ""
     for row in rows:
         if before == "measured" and row.kind != "measured":
             yield r"\addlinespace"
-        yield _row(row)
+        yield _row(row, table.columns)
         before = row.kind
     yield r"\bottomrule"
     yield r"\end{tabular}}"
@@ -177,27 +136,31 @@ def _groups(columns: Sequence[Column]) -> Iterator[str]:
     yield "".join(rules)
 
 
-def _row(row: Row) -> str:
-    parts = [tex_text(row.head) + _letters(row.letters)]
-    skip = 0
-    for cell in row.cells:
-        if skip:
-            skip -= 1
-            continue
-        parts.append(_cell(cell))
-        skip = cell.span - 1
+def _row(row: Row, columns: Sequence[Column]) -> str:
+    parts = [_stack(list(map(tex_text, wrapped(row.head))), False) + _letters(row.letters)]
+    place = 0
+    while place < len(row.cells):
+        cell = row.cells[place]
+        parts.append(_cell(cell, columns[place + 1].numeric))
+        place += cell.span
     return " & ".join(parts) + r" \\"
 
 
-def _cell(cell: Cell) -> str:
-    first, *others = cell.stacked or (cell.text,)
-    text = tex_text(first)
+def _cell(cell: Cell, numeric: bool) -> str:
+    if cell.span > 1:
+        return f"\\multicolumn{{{cell.span}}}{{l}}{{{tex_text(cell.text)}}}"
+    lines = list(map(tex_text, cell_lines(cell, numeric)))
     if cell.rank:
-        text = f"\\{'textbf' if cell.rank == 'best' else 'underline'}{{{text}}}"
-    if others:
-        below = "".join("\\\\" + tex_text(other) for other in others)
-        text = f"\\shortstack[r]{{{text}{below}}}"
-    return f"\\multicolumn{{{cell.span}}}{{l}}{{{text}}}" if cell.span > 1 else text
+        lines[0] = f"\\{'textbf' if cell.rank == 'best' else 'underline'}{{{lines[0]}}}"
+    return _stack(lines, numeric)
+
+
+def _stack(lines: Sequence[str], numeric: bool) -> str:
+    """Return lines one below the other."""
+    if len(lines) == 1:
+        return lines[0]
+    below = "\\\\".join(lines)
+    return f"\\shortstack[{'r' if numeric else 'l'}]{{{below}}}"
 
 
 def _letters(letters: Sequence[str]) -> str:
@@ -209,8 +172,3 @@ def _notes(table: Table) -> Iterator[str]:
         yield "Bold: best; underlined: second best."
     yield from (tex_text(rule, breakable=True) for rule in table.rules)
     yield from (f"{_letters([letter])} {tex_text(note, breakable=True)}" for letter, note in table.footnotes)
-
-
-def _text(notes: Sequence[str]) -> str:
-    lines = "".join(f"{note}\\par\n" for note in notes)
-    return f"{{\\sloppy\\raggedright\\footnotesize\n{lines}}}\n"

@@ -163,7 +163,7 @@ def _pivot(slug: str, title: str, file: str, numbers: Sequence[Published]) -> Ta
                 head=key[0],
                 cells=(
                     *(_fact(KEY[i], key[1 + i]) for i in varying),
-                    *(printed_cell(values.get(column)) for column in columns),
+                    *(_value(values.get(column)) for column in columns),
                 ),
                 kind="teacher" if key[1 + KEY.index("role")] == "teacher" else "plain",
             )
@@ -188,8 +188,7 @@ def _fact(name: str, value: str) -> Cell:
     return Cell(value, number=float(value) if name == "params_m" else None)
 
 
-def printed_cell(number: Published | None) -> Cell:
-    """Return a printed number, or the mark of a cell that was left blank."""
+def _value(number: Published | None) -> Cell:
     if number is None:
         return MISSING
     return Cell(number.text, number=number.number)

@@ -60,9 +60,7 @@ def entries_of(filled: FilledTable) -> list[Entry]:
                 continue
             for place, rank in zip(members, found, strict=True):
                 marks[place][index] = rank
-    return [
-        Entry(system, line, tuple(found)) for (system, line), found in zip(places, marks, strict=True)
-    ]
+    return [Entry(system, line, tuple(found)) for (system, line), found in zip(places, marks, strict=True)]
 
 
 def _mean(line: Line | None, index: int) -> float | None:

@@ -199,9 +199,7 @@ class _Answers:
             distinct[key] = record.model_copy(update={"spec": bare})
         return [*kept, *distinct.values()]
 
-    def lines(
-        self, number: Published, methods: Sequence[str], printed: Sequence[Published | None]
-    ) -> tuple[Line, ...]:
+    def lines(self, number: Published, methods: Sequence[str], printed: Sequence[Published | None]) -> tuple[Line, ...]:
         """Return the measured lines of a printed row, by method."""
         return tuple(line for method in methods for line in lines_of(self._parts(number, method), printed))
 

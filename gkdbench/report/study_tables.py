@@ -36,9 +36,7 @@ def study_tables(
     return tuple(table_of(one) for one in _filled(records, defaults))
 
 
-def _filled(
-    records: Iterable[Record], defaults: Mapping[str, Mapping[str, Any]] | None
-) -> tuple[FilledTable, ...]:
+def _filled(records: Iterable[Record], defaults: Mapping[str, Mapping[str, Any]] | None) -> tuple[FilledTable, ...]:
     chosen = tuple(records)
     return filled_tables(chosen, installed_defaults(chosen) if defaults is None else defaults)
 
@@ -91,7 +89,7 @@ def _row(entry: Entry, varying: Sequence[str], printed_too: bool, lettering: Let
             for number, rank in zip(system.printed, entry.ranks, strict=True)
         ]
         return Row(system.name, (Cell("published"), *facts, *cells), letters, "teacher" if teacher else "plain")
-    kind = Cell(_seeds(line, printed_too), None if printed_too else float(line.n))
+    kind = _kind(line) if printed_too else Cell(str(line.n), float(line.n))
     if line.status:
         filler = [ABSENT] * (len(line.figures) - 1)
         cells = [Cell(line.status, span=len(line.figures)), *filler]
@@ -111,12 +109,13 @@ def _fact(name: str, value: str) -> Cell:
     return Cell(value, number=float(value) if name == "params_m" else None)
 
 
-def _seeds(line: Line, named: bool) -> str:
+def _kind(line: Line) -> Cell:
+    """Say what runs a line is of, and how many."""
     if line.status:
-        return line.label if named else "0"
-    if not named:
-        return str(line.n)
-    return f"{line.label}, n={line.n}" + (": no interval" if line.n == 1 else "")
+        return Cell(line.label)
+    seeds = f"{line.label}, n={line.n}"
+    alone = (f"{seeds}:", "no interval")
+    return Cell(" ".join(alone), stacked=alone) if line.n == 1 else Cell(seeds)
 
 
 def _figure(figure: Figure | None, usual: int, rank: Rank) -> Cell:
@@ -206,4 +205,3 @@ def _ranking(filled: FilledTable) -> Iterable[str]:
         "among printed, measured among comparable measured. An approximate value gets no mark, nor does one that it "
         "may exceed or reach."
     )
-
