@@ -159,7 +159,7 @@ def _markdown(content: PageContent, honesty: str) -> str:
         parts.extend(markdown(table) for table in _measured(content))
         parts.extend(_figure_links(drawing for section in content.sections for drawing in section.drawings))
     parts.append(honesty)
-    parts.append("## Published numbers, measured ones beside them\n")
+    parts.append("## The study's tables: printed, and measured beside them\n")
     parts.extend(markdown(table) for table in content.paper)
     parts.extend(_figure_links(content.drawings))
     if content.skipped:
