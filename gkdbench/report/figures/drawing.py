@@ -23,6 +23,8 @@ _ID = re.compile(r' id="([^"]*)"')
 _PATH = re.compile(r' d="[^"]*"')
 _STEP = re.compile(r" *([MLCQz]) *")
 _REFERENCE = re.compile(r'(\bid="|url\(#|href="#)')
+_LARGEST = 1.25
+"""How much larger than as a file a figure may be on the page."""
 _FAMILY = "font-family: 'DejaVu Sans', sans-serif; "
 
 
@@ -134,10 +136,14 @@ def _inline(svg: str, slug: str, label: str) -> str:
         return text.replace(INK, "currentColor").replace(FAINT, "var(--line)")
 
     body = _TAG.sub(adapted, svg[svg.index("<svg") :])
-    # Sized by the page's style sheet; the view box keeps the proportions.
-    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
+    # Sized by the page's style sheet, but never blown up: type has one size in all figures.
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', _widest, body, count=1)
     return body.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
+
+
+def _widest(tag: re.Match[str]) -> str:
+    return f'{tag[1]} style="max-width: {_LARGEST * float(tag[2]):.0f}pt"'
 
 
 def _attribute(text: str) -> str:

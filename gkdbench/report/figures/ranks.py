@@ -28,7 +28,8 @@ def ranks_figure(comparison: Comparison, ranking: Ranking, forms: Collection[str
     known = math.isfinite(ranking.critical)
     best = replace(ranking, ranks={name: ranking.ranks[name] for name in shown})
     groups = best.alike() if known else []
-    low, high = 1.0, max(math.ceil(max(ranks)), 2)
+    low = float(math.floor(min(ranks)))
+    high = max(float(math.ceil(max(ranks))), low + 1)
     half = -(-len(shown) // 2)
     side = max(text_width(f"{name}  {rank:.2f}") for name, rank in zip(names, ranks, strict=True)) + 18
     depth = len(groups) * _BAR + 10
@@ -46,10 +47,12 @@ def ranks_figure(comparison: Comparison, ranking: Ranking, forms: Collection[str
         sheet.write(at(tick), base + 10, str(tick), side="center")
     sheet.write(at(low) - 8, base + 10, "average rank", SMALL, "right")
     if known:
-        end = min(at(low + ranking.critical), sheet.width - 4)
-        y = base + 28
-        sheet.lines([[(at(low), y), (end, y)], [(at(low), y - 3), (at(low), y + 3)], [(end, y - 3), (end, y + 3)]])
-        sheet.write((at(low) + end) / 2, y + 8, f"critical difference {ranking.critical:.2f}", SMALL, "center")
+        end, y = at(low + ranking.critical), base + 28
+        if end < sheet.width - 4:
+            sheet.lines([[(at(low), y), (end, y)], [(at(low), y - 3), (at(low), y + 3)], [(end, y - 3), (end, y + 3)]])
+        sheet.write(
+            min(at(low) + end, sheet.width) / 2, y + 8, f"critical difference {ranking.critical:.2f}", SMALL, "center"
+        )
     bars: list[list[Point]] = []
     for index, group in enumerate(groups):
         y = base - 7 - index * _BAR

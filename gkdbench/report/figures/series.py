@@ -100,6 +100,7 @@ def left_out(series: Sequence[Series], shown: Sequence[Series]) -> str:
         return ""
     first = ["the teacher"] if any(one.row.teacher for one in shown) else []
     first += [f"the baseline {one.name}" for one in shown if one.baseline]
-    rest = f"the {len(shown) - len(first)} best {'other ' if first else ''}rows by OOD mean"
-    listed = ", ".join(first) + (" and " if first else "") + rest
+    count, other = len(shown) - len(first), "other " if first else ""
+    rest = [f"the best {other}row by OOD mean" if count == 1 else f"the {count} best {other}rows by OOD mean"]
+    listed = " and ".join([", ".join(first), *rest] if first else rest)
     return f"Shown: {listed}; {missing} of {len(series)} rows left out."

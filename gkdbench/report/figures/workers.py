@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -59,7 +60,10 @@ def _shared(jobs: Sequence[Job], count: int) -> dict[int, Drawing | None]:
         mine, theirs = context.Pipe(duplex=False)
         helper = context.Process(target=_help, args=(jobs, following, theirs), daemon=True)
         try:
-            helper.start()
+            with warnings.catch_warnings():
+                # Native threads that idle, a numeric library's: nothing here waits for them.
+                warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
+                helper.start()
         except OSError:
             break
         theirs.close()
