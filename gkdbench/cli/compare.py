@@ -23,6 +23,7 @@ def compare(
     second: Annotated[str, Run],
     split: Annotated[str, typer.Option(help="Show the classes of this target, or of 'in-domain val'.")] = "",
     results: Annotated[Path, typer.Option(help="Results directory.")] = Path("results"),
+    html: Annotated[Path | None, typer.Option(help="Write a page with all splits and classes to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, all splits and classes.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -38,6 +39,8 @@ def compare(
     found = compare_runs(*records, (_counts(records[0], first, results), _counts(records[1], second, results)))
     if split and split not in found.splits:
         raise UsageError(f"--split: no split {split!r} in both runs{nearest(split, found.splits)}")
+    if html is not None:
+        _write_page(found, html)
     if as_json:
         print_json(_document(found))
         return
@@ -64,6 +67,18 @@ def compare(
     print_table([["cost", "first", "second"], *([key, *map(_count, pair)] for key, pair in found.cost.items())])
     print()
     say(found.paired)
+
+
+def _write_page(found: "RunComparison", path: Path) -> None:
+    from gkdbench.errors import UsageError
+    from gkdbench.report.compare_page import render_comparison
+    from gkdbench.run.files import write_atomically
+
+    if path.is_dir():
+        raise UsageError(f"--html {path}: a folder; name a file in it, such as {path / 'compare.html'}")
+    page = render_comparison(found).encode()
+    write_atomically(path, lambda stream: stream.write(page))
+    say(f"page: {path}")
 
 
 def _counts(record: "Record", name: str, results: Path) -> "dict[str, SplitCounts]":

@@ -13,7 +13,10 @@ from typing import Any
 
 from gkdbench import __version__
 from gkdbench.errors import DataError, UsageError
-from gkdbench.report.comparison import Comparison, compare
+from gkdbench.report.baseline import check_baseline
+from gkdbench.report.comparison import compare
+from gkdbench.report.evidence import Evidence, evidence
+from gkdbench.report.evidence_tables import evidence_tables
 from gkdbench.report.figures.captions import captions
 from gkdbench.report.figures.comparison import Subject, draw_report
 from gkdbench.report.figures.drawing import Drawing
@@ -46,6 +49,8 @@ class Report:
     """One line per record that could not be read."""
     markdown: str
     """The report as text, whatever the formats."""
+    warnings: tuple[str, ...] = ()
+    """One line per file beside a record that could not be read: what it would have shown is missing."""
 
 
 def build_report(
@@ -56,11 +61,13 @@ def build_report(
     paper_only: bool = False,
     published: Path | None = None,
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
+    baseline: str | None = None,
 ) -> Report:
     """Build the report of a results directory; no records still gives the published numbers.
 
     `published` is a further folder of committed records (RUN/record.json). Row names leave out options
     that equal `defaults` (method -> option -> value); by default those of the installed methods.
+    Differences are taken against the row of the method `baseline`; by default the one that the benchmark packages name.
     """
     for name in formats:
         if name not in FORMATS:
@@ -68,21 +75,26 @@ def build_report(
     loaded = Loaded(()) if paper_only else load_records(results, published)
     known = installed_defaults(loaded.records) if defaults is None else defaults
     comparisons = compare(loaded.records, known)
-    drawn, drawn_published = _drawings(comparisons, loaded, formats)
+    if baseline is not None and not paper_only:
+        check_baseline(comparisons, baseline)
+    found = [evidence(comparison, loaded.folders, baseline) for comparison in comparisons]
+    warnings = tuple(dict.fromkeys(line for one in found for line in one.warnings))
+    drawn, drawn_published = _drawings(found, loaded, formats)
     content = PageContent(
         version=__version__,
         sections=tuple(
-            Section(comparison, comparison_tables(comparison), drawings)
-            for comparison, drawings in zip(comparisons, drawn, strict=True)
+            Section(one.comparison, _tables(one), drawings, one.baseline)
+            for one, drawings in zip(found, drawn, strict=True)
         ),
         paper=published_tables(loaded.records, known),
         drawings=drawn_published,
-        runs=run_views(loaded.records, known),
-        skipped=loaded.skipped,
+        runs=run_views(loaded.records, known, loaded.folders),
+        skipped=(*loaded.skipped, *warnings),
         results=str(results),
         paper_only=paper_only,
+        findings=honesty_findings(loaded.records, comparisons),
     )
-    text = _markdown(content, findings_markdown(honesty_findings(loaded.records, comparisons)))
+    text = _markdown(content, findings_markdown(content.findings))
     files = _contents(content, loaded, known, formats, text)
     return Report(
         files=tuple(_write(out / name, data) for name, data in files.items()),
@@ -90,18 +102,27 @@ def build_report(
         records=len(loaded.records),
         skipped=loaded.skipped,
         markdown=text,
+        warnings=warnings,
     )
 
 
+def _tables(found: Evidence) -> tuple[Table, ...]:
+    methods, *others = comparison_tables(found.comparison)
+    return (methods, *evidence_tables(found), *others)
+
+
 def _drawings(
-    comparisons: Sequence[Comparison], loaded: Loaded, formats: Collection[str]
+    found: Sequence[Evidence], loaded: Loaded, formats: Collection[str]
 ) -> tuple[Sequence[tuple[Drawing, ...]], tuple[Drawing, ...]]:
     """Draw each comparison's figures and the published ones, in the files that the formats refer to."""
     forms = {form for name, form in _FORMS.items() if name in formats}
     # Drawing takes most of the time; formats that show no figure do without.
     if not forms and "html" not in formats:
-        return [()] * len(comparisons), ()
-    return draw_report([Subject(one) for one in comparisons], loaded.folders, {*forms, "svg"})
+        return [()] * len(found), ()
+    subjects = [
+        Subject(one.comparison, one.baseline.label if one.baseline else None, one.ranking) for one in found
+    ]
+    return draw_report(subjects, loaded.folders, {*forms, "svg"})
 
 
 def _measured(content: PageContent) -> list[Table]:

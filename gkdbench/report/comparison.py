@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import math
 import re
-import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gkdbench.metrics.statistics import Interval, t_interval
+from gkdbench.report.pairing import OTHER_DATA, same_data, truth_pixels
 from gkdbench.report.records import budget_key, facts, is_teacher, one_line, plain, shown_options
 from gkdbench.run.record import Record, SplitResult
 
@@ -33,6 +35,11 @@ class Stat:
     def n(self) -> int:
         """Return the number of seeds."""
         return len(self.values)
+
+    @property
+    def interval(self) -> Interval:
+        """Return the mean with its 95 % t-interval over seeds."""
+        return t_interval(self.values)
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,10 @@ class MethodRow:
         values = tuple(value for value in found if value is not None and value == value)
         if self.status != "done" or not values:
             return None
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        return Stat(statistics.fmean(values), spread, values)
+        mean, n = math.fsum(values) / len(values), len(values)
+        # not statistics.stdev: its fractions would take most of the time of a table
+        spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1)) if n > 1 else None
+        return Stat(mean, spread, values)
 
 
 @dataclass(frozen=True)
@@ -180,16 +189,30 @@ def _identity(record: Record) -> str:
     return _canonical([spec.method, spec.options, spec.teacher, spec.student, spec.code, seed])
 
 
+def _splits(record: Record) -> dict[str, SplitResult]:
+    splits = {IN_DOMAIN: record.in_domain, **record.targets}
+    return {name: result for name, result in splits.items() if result is not None}
+
+
 def _protocol(record: Record) -> str:
-    splits = {IN_DOMAIN: record.in_domain, **record.targets}
-    return _canonical({k: v.protocol.model_dump() for k, v in splits.items() if v is not None})
+    return _canonical({k: v.protocol.model_dump() for k, v in _splits(record).items()})
 
 
-def _data(record: Record) -> str:
-    """What was judged; empty where the record does not say (a rendered benchmark's version does)."""
-    splits = {IN_DOMAIN: record.in_domain, **record.targets}
-    known = {k: v.data for k, v in splits.items() if v is not None and v.data}
-    return _canonical(known) if known else ""
+def _judged(record: Record) -> str:
+    """What was judged, as far as the record tells: digests of the data, or what one can count of them."""
+    return _canonical({k: v.data or [v.n_images, truth_pixels(v)] for k, v in _splits(record).items()})
+
+
+def _usual_data(records: Sequence[Record]) -> Record | None:
+    """Return a record that was judged on what most were; those that state it by digests decide, if there are any."""
+    stating = [r for r in records if any(result.data for result in _splits(r).values())] or list(records)
+    usual = _majority(_judged(r) for r in stating)
+    return next((r for r in sorted(stating, key=lambda r: r.run_id) if _judged(r) == usual), None)
+
+
+def _other_data(record: Record, usual: Record | None) -> bool:
+    known = _splits(usual) if usual is not None else {}
+    return any(k in known and not same_data(known[k], v) for k, v in _splits(record).items())
 
 
 def _majority(values: Iterable[str]) -> str | None:
@@ -206,7 +229,7 @@ def _reference(records: Sequence[Record]) -> dict[str, str | None]:
 def _done_rows(done: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> list[MethodRow]:
     unmarked = [r for r in done if not r.marks] or list(done)
     recipe, protocol = _reference(unmarked), _majority(_protocol(r) for r in unmarked)
-    data = _majority(known for r in unmarked if (known := _data(r)))
+    data = _usual_data(unmarked)
     by_identity: defaultdict[str, list[Record]] = defaultdict(list)
     for record in done:
         by_identity[_identity(record)].append(record)
@@ -237,7 +260,7 @@ def _label(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _oddities(
-    record: Record, recipe: Mapping[str, str | None], protocol: str | None, data: str | None, budget: str | None
+    record: Record, recipe: Mapping[str, str | None], protocol: str | None, data: Record | None, budget: str | None
 ) -> list[str]:
     """Say why a run may not share a mean or a ranking with the table's others; empty: it may."""
     found = []
@@ -249,8 +272,8 @@ def _oddities(
         found.append(f"another recipe than the other rows ({', '.join(changed)})")
     if protocol is not None and _protocol(record) != protocol:
         found.append("judged by another protocol (sizes, window or test-time augmentation)")
-    if data is not None and _data(record) not in ("", data):
-        found.append("judged on other images or labels (the data of a split have changed between the runs)")
+    if _other_data(record, data):
+        found.append(f"{OTHER_DATA} (the data of a split have changed between the runs)")
     if budget is not None and str(budget_key(record)) != budget and not record.marks:
         seen = ", ".join(f"{name} {value:,.0f}" for name, value in budget_key(record))
         found.append(f"another budget than this method's other runs ({seen or 'not recorded'})")

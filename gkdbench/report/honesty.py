@@ -7,9 +7,11 @@ from gkdbench.report.comparison import Comparison
 from gkdbench.report.finding import Finding, counted
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.paper import published_files
-from gkdbench.report.published_checks import UnevenAverage, reevaluation, uneven_averages
+from gkdbench.report.printed_averages import UnevenAverage
+from gkdbench.report.reevaluation import reevaluation
 from gkdbench.report.run_checks import run_findings
 from gkdbench.report.score_checks import score_findings
+from gkdbench.report.study_rows import uneven_averages
 from gkdbench.report.tables import shown
 from gkdbench.report.writers import markdown, plain_md
 from gkdbench.run.record import Record
@@ -22,11 +24,11 @@ def honesty_findings(
 ) -> tuple[Finding, ...]:
     """Return every finding, those on runs only where there are some.
 
-    `files` are published files by name, by default the packaged ones.
+    `files` are the published files that a re-evaluation is looked for in, by name; by default the packaged ones.
     """
     known = published_files() if files is None else files
     measured = (*run_findings(records, comparisons), *score_findings(comparisons)) if records else ()
-    return (*measured, _averages(known), *_third_party(known))
+    return (*measured, _averages(uneven_averages()), *_third_party(known))
 
 
 def findings_markdown(findings: Sequence[Finding]) -> str:
@@ -39,13 +41,15 @@ def findings_markdown(findings: Sequence[Finding]) -> str:
     return "\n".join(parts)
 
 
-def _averages(files: Mapping[str, str]) -> Finding:
-    uneven = uneven_averages(files)
+def _averages(uneven: Sequence[UnevenAverage]) -> Finding:
+    question = "Do published averages add up?"
     if not uneven:
         sentence = "Every printed average is the rounded mean of the targets printed beside it."
-        return Finding("published-averages", "Do published averages add up?", False, (sentence,))
-    low = sum(Decimal(one.printed) < one.mean for one in uneven)
-    possible = sum(_possible(one) for one in uneven)
+        return Finding("published-averages", question, False, (sentence,))
+    off = [Decimal(one.printed) - Decimal(one.mean) for one in uneven]
+    low = sum(difference < 0 for difference in off)
+    # The average and its targets are each off by at most half a digit.
+    possible = sum(abs(difference) <= _digit(one.printed) for one, difference in zip(uneven, off, strict=True))
     sentences = (
         f"{counted(len(uneven), 'printed average')} not equal to the rounded mean of the targets printed beside "
         f"{'it' if len(uneven) == 1 else 'them'}: {low} printed low, {len(uneven) - low} high.",
@@ -55,11 +59,11 @@ def _averages(files: Mapping[str, str]) -> Finding:
     table = Table(
         slug="check-averages",
         title="Averages that do not add up",
-        caption="The mean is over the targets that the row prints before its average, for the same source.",
+        caption="The mean is over the printed targets that the column is the average of; a tie rounds up.",
         columns=(
             Column("table", False),
             Column("row", False),
-            Column("source", False),
+            Column("average", False),
             *(Column(name) for name in ("mean of targets", "printed", "difference")),
         ),
         rows=tuple(
@@ -67,22 +71,21 @@ def _averages(files: Mapping[str, str]) -> Finding:
                 one.title,
                 (
                     Cell(one.row),
-                    Cell(one.source),
-                    Cell(f"{one.mean:.3f}", float(one.mean)),
+                    Cell(one.column, hover=f"over {', '.join(one.targets)}"),
+                    Cell(one.mean, float(one.mean)),
                     Cell(one.printed, float(one.printed)),
-                    Cell(f"{Decimal(one.printed) - one.mean:+.3f}", float(Decimal(one.printed) - one.mean)),
+                    Cell(f"{difference:+.3f}", float(difference)),
                 ),
             )
-            for one in uneven
+            for one, difference in zip(uneven, off, strict=True)
         ),
-        rules=("A tie rounds away from zero.",),
     )
-    return Finding("published-averages", "Do published averages add up?", True, sentences, (table,))
+    return Finding("published-averages", question, True, sentences, (table,))
 
 
-def _possible(one: UnevenAverage) -> bool:
-    """Whether unrounded targets may have this average: they and it are each off by at most half a digit."""
-    return abs(Decimal(one.printed) - one.mean) <= Decimal(1).scaleb(int(Decimal(one.printed).as_tuple().exponent))
+def _digit(printed: str) -> Decimal:
+    """Return one in the last printed digit."""
+    return Decimal(1).scaleb(int(Decimal(printed).as_tuple().exponent))
 
 
 def _third_party(files: Mapping[str, str]) -> tuple[Finding, ...]:
@@ -91,8 +94,7 @@ def _third_party(files: Mapping[str, str]) -> tuple[Finding, ...]:
         return ()
     total, left = len(found.classes), len(found.classes) - len(found.zero)
     sentences = [
-        f"Others ({found.source}) judged a released checkpoint again ({found.what}): {found.measured} single-scale; "
-        f"the paper prints {found.claimed}.",
+        f"{found.source}: {found.what}, judged again: {found.measured} single-scale; the paper prints {found.claimed}.",
         f"The mean of the {total} listed class IoUs is {shown(found.mean, 3)}"
         + (f", which agrees with their {found.measured}." if shown(found.mean, 2) == shown(found.measured, 2) else "."),
     ]

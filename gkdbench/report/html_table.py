@@ -1,13 +1,16 @@
-"""The rows of a table as HTML, written here rather than in a template: a page has tens of thousands of cells."""
+"""A table's heads and rows as HTML, written here rather than in a template: a page has tens of thousands of cells."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 
 from markupsafe import Markup
 
-from gkdbench.report.layout import Cell, Row, Table
+from gkdbench.report.layout import Cell, Column, Row, Table
 
+LONG = 40
+"""Letters from which a cell of words breaks into lines."""
 _WRAPPED = {"best": ("<strong>", "</strong>"), "second": ("<u>", "</u>"), "": ("", "")}
 
 
@@ -31,15 +34,43 @@ class RowFacts:
     """Kept out of the ranking; a reader may hide it."""
 
 
-def table_rows(table: Table, facts: Callable[[Row], RowFacts] = lambda row: RowFacts()) -> Markup:
+def header_rows(table: Table, sortable: bool = True) -> Markup:
+    """Return the `<tr>` elements of a table's head: two where columns share a heading; sortable titles are buttons."""
+    grouped = any(column.group for column in table.columns)
+    upper: list[str] = []
+    lower: list[str] = []
+    for group, members in groupby(enumerate(table.columns), key=lambda one: one[1].group):
+        columns = list(members)
+        if group:
+            upper.append(f'<th scope="colgroup" colspan={len(columns)} class="group">{escape(group)}</th>')
+            lower.extend(_title(column, place, column.short or column.title, sortable) for place, column in columns)
+        else:
+            down = " rowspan=2" if grouped else ""
+            upper.extend(_title(column, place, column.title, sortable, down) for place, column in columns)
+    rows = [upper, lower] if grouped else [upper]
+    return Markup("\n".join(f"<tr>{''.join(row)}</tr>" for row in rows))
+
+
+def _title(column: Column, place: int, text: str, sortable: bool, more: str = "") -> str:
+    mark = ' class="num"' if column.numeric else ""
+    # A title of one word never breaks; one of several may.
+    shown = f"<span{'' if ' ' in text else ' class=one'}>{escape(text)}</span>"
+    inner = f'<button type="button">{shown}</button>' if sortable else shown
+    at = f" data-column={place}" if sortable else ""
+    return f'<th scope="col"{mark}{at}{more}>{inner}</th>'
+
+
+def table_rows(
+    table: Table, facts: Callable[[Row], RowFacts] = lambda row: RowFacts(), sortable: bool = True
+) -> Markup:
     """Return the `<tr>` elements of a table's body; all text is escaped."""
-    return Markup("\n".join(_row(table, row, facts(row)) for row in table.rows))
+    return Markup("\n".join(_row(table, row, facts(row), sortable) for row in table.rows))
 
 
-def _row(table: Table, row: Row, facts: RowFacts) -> str:
+def _row(table: Table, row: Row, facts: RowFacts, sortable: bool) -> str:
     classes = [*([] if row.kind == "plain" else [row.kind]), *(["apart"] if facts.apart else [])]
     mark = f' class="{" ".join(classes)}"' if classes else ""
-    return f'<tr{mark}><th scope="row">{_head(row, facts.links)}</th>{"".join(_cells(table, row))}</tr>'
+    return f'<tr{mark}><th scope="row">{_head(row, facts.links)}</th>{"".join(_cells(table, row, sortable))}</tr>'
 
 
 def _head(row: Row, links: Sequence[Link]) -> str:
@@ -55,24 +86,26 @@ def _anchor(link: Link, text: str) -> str:
     return f'<a href="#{escape(link.anchor)}"{title}>{text}</a>'
 
 
-def _cells(table: Table, row: Row) -> Iterator[str]:
+def _cells(table: Table, row: Row, sortable: bool) -> Iterator[str]:
     skip = 0
     for column, cell in zip(table.columns[1:], row.cells, strict=True):
         if skip:
             skip -= 1
             continue
         skip = cell.span - 1
-        yield _cell(cell, column.numeric and cell.span == 1)
+        yield _cell(cell, column.numeric and cell.span == 1, sortable)
 
 
-def _cell(cell: Cell, numeric: bool) -> str:
+def _cell(cell: Cell, numeric: bool, sortable: bool) -> str:
     # Quoted only where it must be: most of a page is cells.
-    classes = " ".join(part for part in ("num" if numeric else "", cell.rank) if part)
+    wide = "" if numeric or len(cell.text) <= LONG or cell.stacked else "long"
+    classes = " ".join(part for part in ("num" if numeric else wide, cell.rank) if part)
     mark = f' class="{classes}"' if " " in classes else f" class={classes}" if classes else ""
     span = f" colspan={cell.span}" if cell.span > 1 else ""
-    known = cell.number is not None and cell.number == cell.number
+    known = sortable and cell.number is not None and cell.number == cell.number
     number = f" data-sort={cell.number:.9g}" if known else ""
     hover = cell.hover or (cell.precise if cell.precise not in (None, cell.text) else "")
     title = f' title="{escape(hover)}"' if hover else ""
     before, after = _WRAPPED[cell.rank]
-    return f"<td{mark}{span}{number}{title}>{before}{escape(cell.text)}{after}</td>"
+    text = " <br>".join(map(escape, cell.stacked or (cell.text,)))
+    return f"<td{mark}{span}{number}{title}>{before}{text}{after}</td>"

@@ -20,6 +20,10 @@ class Cell:
     hover: str = ""
     span: int = 1
     """Columns it fills where a writer can join cells."""
+    interval: tuple[float, float] | None = None
+    """Ends of the 95 % interval, which the CSV gives columns of their own."""
+    values: tuple[float, ...] = ()
+    """What it is the mean of, by seed, for the same CSV."""
     stacked: tuple[str, ...] = ()
     """The text in parts, for writers that can set them one below the other; empty: it has no parts."""
 

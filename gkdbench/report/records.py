@@ -42,6 +42,9 @@ def load_records(results: Path, published: Path | None = None) -> Loaded:
             # One file can be reached through both folders; it is one problem.
             skipped.setdefault(path.resolve(), one_line(str(error)))
             continue
+        except (ValueError, RecursionError) as error:  # JSON that is valid and yet cannot be held: numbers, depth
+            skipped.setdefault(path.resolve(), one_line(f"{path}: cannot be read ({error})"))
+            continue
         found = by_run.get(record.run_id)
         if found is None or (found.status != "done" and record.status == "done"):
             by_run[record.run_id], folders[record.run_id] = record, path.parent

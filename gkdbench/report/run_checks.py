@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from gkdbench.report.baseline import candidates
 from gkdbench.report.comparison import Comparison, MethodRow
 from gkdbench.report.finding import Finding, counted, listed
 from gkdbench.report.layout import Cell, Column, Row, Table
@@ -28,16 +29,11 @@ def run_findings(records: Sequence[Record], comparisons: Sequence[Comparison]) -
     )
 
 
-def ranked(comparison: Comparison) -> list[MethodRow]:
-    """Return the rows that may be ranked: finished, comparable, not the teacher."""
-    return [row for row in comparison.rows if row.status == "done" and row.comparable and not row.teacher]
-
-
 def _budgets(comparisons: Iterable[Comparison]) -> Finding:
     sentences, tables = [], []
     for comparison in comparisons:
         groups: defaultdict[tuple[float | None, ...], list[str]] = defaultdict(list)
-        for row in ranked(comparison):
+        for row in candidates(comparison):
             groups[tuple(budget_total(row.records[0], name) for name in PASSES)].append(row.label)
         if any(None in group for group in groups):
             silent = [label for group, labels in groups.items() if None in group for label in labels]
@@ -229,12 +225,14 @@ def _marks(records: Sequence[Record]) -> Finding:
     marked = sum(bool(record.marks) for record in records)
     unfinished = sum(record.status != "done" or record.summary is None for record in records)
     warned = sum(bool(record.warnings) for record in records)
-    sentences = [
-        *([f"{counted(marked, 'run')} with marks (some data, own recipe, unchecked data): each a row of its own."]
-          if marked else []),
-        *([f"{counted(unfinished, 'run')} without scores, shown as rows with their reason."] if unfinished else []),
-        *([f"{counted(warned, 'run')} with warnings."] if warned else []),
-    ]  # fmt: skip
+    sentences = []
+    if marked:
+        kinds = "parts of the data, own recipes, checks left out"
+        sentences.append(f"{counted(marked, 'run')} with marks ({kinds}): never in a mean or a ranking with others.")
+    if unfinished:
+        sentences.append(f"{counted(unfinished, 'run')} without scores, shown as rows with their reason.")
+    if warned:
+        sentences.append(f"{counted(warned, 'run')} with warnings.")
     if not sentences:
         sentences.append("No run is partial, has a recipe of its own, warns or has failed.")
     table = Table(

@@ -4,15 +4,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from gkdbench.errors import UsageError
-from gkdbench.metrics.statistics import RESAMPLES, Difference, holm, paired_bootstrap, paired_class_bootstrap
-from gkdbench.report.image_counts import SplitCounts
+from gkdbench.metrics.statistics import RESAMPLES, RULES, Difference, holm, paired_bootstrap, paired_class_bootstrap
+from gkdbench.report.image_counts import IN_DOMAIN, SplitCounts
+from gkdbench.report.pairing import NOT_THE_RECORDS, OTHER_DATA, UNKNOWN_RULE, adds_up, same_images, unlike
 from gkdbench.report.records import budget_total, facts, plain
 from gkdbench.run.record import Record, SplitResult
 
-IN_DOMAIN = "in-domain val"
 UNTOLD = ("code", "targets")
 """Parts of a spec that are shown otherwise."""
 
@@ -130,18 +128,15 @@ def _unpaired(
     record: Record, first: SplitResult, second: SplitResult, before: SplitCounts | None, after: SplitCounts | None
 ) -> str | None:
     """Say why images of a split cannot be paired; None where they can."""
-    if first.protocol != second.protocol:
-        return "judged by another protocol"
+    if (why_not := unlike(first, second)) is not None:
+        return why_not
     if before is None or after is None:
         return "a run has no counts per image (images.parquet)"
-    if before.names != after.names or first.data != second.data:
-        return "judged on other images or labels"
-    if record.mean_rule == "void_is_error":
-        return "the bootstrap does not know this rule of the mean"
-    for result, counts in ((first, before), (second, after)):
-        if not np.array_equal(counts.counts.sum(0, dtype=np.int64), np.asarray(result.confusion)):
-            return "counts per image do not add up to the record's"
-    return None
+    if record.mean_rule not in RULES:
+        return UNKNOWN_RULE
+    if not (adds_up(before, first) and adds_up(after, second)):
+        return NOT_THE_RECORDS
+    return None if same_images(before, after) else OTHER_DATA
 
 
 def _points(one: Difference) -> Difference:

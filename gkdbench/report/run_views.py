@@ -5,34 +5,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from gkdbench.report.comparison import IN_DOMAIN
+from gkdbench.report.curves import FILE, read_curves
+from gkdbench.report.figures.sparklines import run_curves
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.records import facts, is_teacher, one_line, plain, shown_options
 from gkdbench.run.record import Protocol, Record, SplitResult
 
-Points = Sequence[tuple[float, float]]
-Curves = Mapping[str, Mapping[str, Points]]
-"""(step, value) of each loss term, by the digest of its stage."""
-
 MOST_CLASS_CELLS = 100_000
 """On one page, over all runs; with more the runs do without their classes, which the comparisons show anyway."""
-WIDE, HIGH = 240, 48
-"""Of a loss curve, in CSS pixels."""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One loss term over the steps of a stage, drawn."""
-
-    stage: str
-    term: str
-    first: float
-    last: float
-    steps: int
-    path: str
-    """`x,y x,y ...` within WIDE x HIGH, for an SVG polyline."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +32,23 @@ class RunView:
     spec: tuple[tuple[str, str], ...]
     recipe: str
     environment: tuple[tuple[str, str], ...]
+    cost: tuple[tuple[str, str], ...]
     stages: Table
     scores: Table
     classes: Table | None
     losses: Table | None
-    curves: tuple[Curve, ...]
+    curves: str
+    """SVG of its losses over steps; empty where there is none."""
+    no_curves: str
+    """Why there is none although the run left a file."""
 
 
 def run_views(
-    records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]], curves: Curves | None = None
+    records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]], folders: Mapping[str, Path] | None = None
 ) -> tuple[RunView, ...]:
-    """Prepare each run's details; `curves` are what is left of the logs of its stages."""
+    """Prepare each run's details; `folders` hold what a run left beside its record, by run id."""
     cells = sum((1 + len(record.targets)) * len(record.classes) for record in records)
-    return tuple(_view(record, defaults, curves or {}, cells <= MOST_CLASS_CELLS) for record in records)
+    return tuple(_view(record, defaults, (folders or {}).get(record.run_id), cells) for record in records)
 
 
 def anchor(run_id: str) -> str:
@@ -109,11 +98,12 @@ def _run_row(view: RunView) -> Row:
     )
 
 
-def _view(record: Record, defaults: Mapping[str, Mapping[str, Any]], curves: Curves, with_classes: bool) -> RunView:
+def _view(record: Record, defaults: Mapping[str, Mapping[str, Any]], folder: Path | None, cells: int) -> RunView:
     spec = record.spec.model_dump(mode="json")
     recipe = spec.pop("recipe")
     options = shown_options(record, defaults)
     name = anchor(record.run_id)
+    stages, why_not = read_curves(folder) if folder else (None, "")
     splits = [
         *([(IN_DOMAIN, record.in_domain)] if record.in_domain else []),
         *record.targets.items(),
@@ -124,14 +114,34 @@ def _view(record: Record, defaults: Mapping[str, Mapping[str, Any]], curves: Cur
         role="teacher" if is_teacher(record) else "method",
         anchor=name,
         spec=tuple((key, plain(value)) for key, value in spec.items() if value not in ({}, [])),
-        recipe=json.dumps(recipe, indent=1, sort_keys=True),
+        recipe=_laid_out(json.dumps(recipe, sort_keys=True)),
         environment=tuple(sorted(facts(record.environment).items())),
+        cost=tuple(_cost(record)),
         stages=_stages(name, record),
         scores=_scores(name, record, splits),
-        classes=_classes(name, record, splits) if with_classes and splits else None,
+        classes=_classes(name, record, splits) if splits and cells <= MOST_CLASS_CELLS else None,
         losses=_losses(name, record),
-        curves=tuple(_curves(record, curves)),
+        curves=run_curves(stages or ()),
+        # Most older runs have no such file; only a damaged one needs a word.
+        no_curves=why_not if folder and (folder / FILE).exists() else "",
     )
+
+
+@lru_cache(maxsize=64)
+def _laid_out(recipe: str) -> str:
+    # Indenting is slow, and most runs share a recipe.
+    return json.dumps(json.loads(recipe), indent=1)
+
+
+def _cost(record: Record) -> Iterator[tuple[str, str]]:
+    for role, section in sorted(record.budget.items()):
+        for name, value in section.items():
+            yield f"{role}: {name.replace('_', ' ')}", f"{value:,.0f}"
+    for scope, section in sorted(record.cost.items()):
+        for name, value in section.items():
+            yield f"{scope.replace('_', ' ')}: {name.replace('_', ' ')}", f"{value:,.1f}"
+    for name, value in record.model.items():
+        yield f"model: {name.replace('_', ' ')}", f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _stages(name: str, record: Record) -> Table:
@@ -244,26 +254,6 @@ def _classes(name: str, record: Record, splits: Sequence[tuple[str, SplitResult]
             for split, result in splits
         ),
     )
-
-
-def _curves(record: Record, curves: Curves) -> Iterator[Curve]:
-    for stage in record.stages:
-        for term, points in sorted(curves.get(stage.digest, {}).items()):
-            known = [(step, value) for step, value in points if abs(value) < float("inf")]
-            if len(known) > 1:
-                yield _curve(stage.name, term, known)
-
-
-def _curve(stage: str, term: str, points: Points) -> Curve:
-    every = max(1, len(points) // 120)
-    kept = [*points[:-1:every], points[-1]]
-    low, high = min(value for _, value in kept), max(value for _, value in kept)
-    start, end = kept[0][0], kept[-1][0]
-    path = " ".join(
-        f"{WIDE * (step - start) / ((end - start) or 1):.1f},{HIGH - HIGH * (value - low) / ((high - low) or 1):.1f}"
-        for step, value in kept
-    )
-    return Curve(stage, term, points[0][1], points[-1][1], int(end), path)
 
 
 def _number(value: float | None, digits: int) -> Cell:

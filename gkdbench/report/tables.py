@@ -1,9 +1,10 @@
 """The tables of a comparison: methods, classes, cost. Figures are rounded once, when shown."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+from gkdbench.metrics.statistics import Interval
 from gkdbench.report.comparison import (
     IN_DOMAIN,
     MEAN_RULES,
@@ -18,6 +19,10 @@ from gkdbench.run.record import Record
 
 Pick = Callable[[Record], float | None]
 ABSENT = Cell("–", precise="")
+HALF_WIDTH = (
+    "± is half the width of the 95 % t-interval of the mean over seeds, for other seeds and the same images; "
+    "one seed has none"
+)
 
 
 def method_table(comparison: Comparison) -> Table:
@@ -83,7 +88,7 @@ def _rules(comparison: Comparison) -> list[str]:
     without = f", without {', '.join(comparison.excluded)}" if comparison.excluded else ""
     names = ", ".join(comparison.averaged)
     several = any(len(row.records) > 1 for row in comparison.rows if row.status == "done")
-    spread = "± is the sample standard deviation (n − 1) over the n seeds" if several else "n: seeds"
+    spread = f"n: seeds. {HALF_WIDTH}" if several else "n: seeds"
     return [
         f"Mean over classes: rule {comparison.mean_rule}" + (f" ({rule})" if rule else "") + without + ".",
         f"OOD mean: unweighted mean over the targets {names}. Gap: in-domain minus OOD mean. "
@@ -124,17 +129,31 @@ def shown(value: float, digits: int) -> str:
 
 
 def _figure(stat: Stat | None, seeds: int) -> Cell:
-    if stat is None:
-        return ABSENT
-    # A figure that some seeds lack must not pass for a mean over all of them.
-    few = "" if stat.n == seeds else f" (n={stat.n})"
+    return ABSENT if stat is None else mean_cell(stat.interval, stat.values, few=stat.n != seeds)
+
+
+def mean_cell(interval: Interval, values: Sequence[float], *, few: bool = False, signed: bool = False) -> Cell:
+    """Return mean ± half-width; interval and seeds in the hover text.
+
+    Args:
+        interval: of the mean over seeds.
+        values: by seed, in their order.
+        few: a figure that some of the row's seeds lack must not pass for a mean over all of them.
+        signed: show the sign of positive values too.
+    """
+    short = f" (n={interval.n})" if few else ""
 
     def text(digits: int) -> str:
-        spread = "" if stat.sd is None else f" ± {shown(stat.sd, digits)}"
-        return f"{shown(stat.mean, digits)}{spread}{few}"
+        half = "" if interval.half is None else f" ± {shown(interval.half, digits)}"
+        plus = "+" if signed and float(shown(interval.mean, digits)) > 0 else ""
+        return f"{plus}{shown(interval.mean, digits)}{half}{short}"
 
-    hover = "seeds: " + ", ".join(shown(value, 2) for value in stat.values) if stat.n > 1 else ""
-    return Cell(text(1), number=stat.mean, precise=text(2), hover=hover)
+    hover = ""
+    if interval.n > 1:
+        said = f"95 % interval {shown(interval.low, 2)} to {shown(interval.high, 2)}"
+        hover = f"{said}; seeds: {', '.join(shown(value, 2) for value in values)}"
+    ends = (interval.low, interval.high) if interval.n > 1 else None
+    return Cell(text(1), interval.mean, text(2), hover=hover, interval=ends, values=tuple(values))
 
 
 def class_table(comparison: Comparison) -> Table:
@@ -159,7 +178,7 @@ def class_table(comparison: Comparison) -> Table:
     return Table(
         slug=f"{comparison.slug}-classes",
         title=f"Classes: {comparison.title}",
-        caption="IoU per class in percent, mean over the row's seeds.",
+        caption="IoU per class in percent, mean over the row's seeds; the CSV has ± half the 95 % t-interval.",
         columns=(
             Column("method", False),
             Column("split", False),

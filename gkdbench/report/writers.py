@@ -4,8 +4,8 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
-from gkdbench.report.latex import latex as latex
 from gkdbench.report.layout import Cell, Table
 from gkdbench.report.records import is_teacher, plain
 from gkdbench.run.record import Record, SplitResult
@@ -62,15 +62,33 @@ def plain_md(text: str) -> str:
 
 
 def wide_csv(table: Table) -> str:
-    """Return a table as CSV, one line per row; footnotes are spelt out in the last column."""
+    """Return a table as CSV, one line per row; footnotes are spelt out in the last column.
+
+    A column with intervals is followed by their ends and the values by seed.
+    """
     notes = dict(table.footnotes)
+    spread = {at for row in table.rows for at, cell in enumerate(row.cells) if cell.interval is not None}
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*(column.title for column in table.columns), "footnotes"])
+    first, *others = [column.title for column in table.columns]
+    titles = [_with_spread(at in spread, [title], *(f"{title} {part}" for part in ("low", "high", "seeds")))
+              for at, title in enumerate(others)]  # fmt: skip
+    writer.writerow([first, *chain.from_iterable(titles), "footnotes"])
     for row in table.rows:
-        cells = [cell.text if cell.precise is None else cell.precise for cell in row.cells]
-        writer.writerow([row.head, *cells, " ".join(notes[letter] for letter in row.letters)])
+        cells = [_csv_cell(cell, at in spread) for at, cell in enumerate(row.cells)]
+        written = [part for parts in cells for part in parts]
+        writer.writerow([row.head, *written, " ".join(notes[letter] for letter in row.letters)])
     return stream.getvalue()
+
+
+def _csv_cell(cell: Cell, spread: bool) -> list[str]:
+    text = [cell.text if cell.precise is None else cell.precise]
+    low, high = ("", "") if cell.interval is None else map(repr, cell.interval)
+    return _with_spread(spread, text, low, high, " ".join(map(repr, cell.values)))
+
+
+def _with_spread(spread: bool, text: list[str], *parts: str) -> list[str]:
+    return [*text, *parts] if spread else text
 
 
 def long_csv(records: Iterable[Record]) -> str:

@@ -81,7 +81,7 @@ def test_files_and_counts(results: Path, tmp_path: Path) -> None:
     assert {"report.html", "report.md", "results.csv", "published.csv"} <= names
     for kind in ("methods", "classes", "cost"):
         assert {f"tables/{slug}-{kind}.csv", f"tables/{slug}-{kind}.tex"} <= names
-    for kind in ("targets", "scatter", "heatmap", "classes", "radar", "cost"):
+    for kind in ("targets", "scatter", "heatmap", "classes", "radar", "cost", "ranks"):
         assert {f"figures/{slug}-{kind}.{form}" for form in ("svg", "png", "pdf")} <= names
     assert {"study.csv", "tables.tex", "figures/captions.md", "figures/paper-radar.pdf"} <= names
     assert report.markdown == (out / "report.md").read_text(encoding="utf-8")
@@ -105,7 +105,7 @@ def test_page_is_well_formed_and_loads_nothing(results: Path, tmp_path: Path) ->
     assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     assert "@import" not in page
     assert set(re.findall(r"url\((.)", page)) <= {"#"}
-    assert page.count("<figure") == page.count('role="img" aria-label="') == 7
+    assert page.count("<figure") == page.count('role="img" aria-label="') == 8
     assert 'scope="col"' in page and 'scope="row"' in page
 
 

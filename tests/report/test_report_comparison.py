@@ -1,6 +1,5 @@
 """What shares a table, what shares a mean, and what is said about the rest."""
 
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,18 +30,21 @@ def cells(comparison: Comparison, head: str) -> dict[str, str]:
     return dict(zip(titles, (cell.text for cell in row.cells), strict=True))
 
 
-def test_mean_and_sample_deviation_are_computed_unrounded(make: MakeRecord) -> None:
-    scores = [60.04, 60.05, 60.16]
-    runs = [make("gkd", seed, [value, 50, 50, 50]) for seed, value in enumerate(scores)]
+def test_mean_and_interval_are_computed_unrounded(make: MakeRecord) -> None:
+    runs = [make("gkd", seed, [value, 50, 50, 50]) for seed, value in enumerate([60.04, 60.05, 60.16])]
     shown = cells(only(runs), "gkd")
-    assert shown["in-domain"] == (f"{statistics.fmean(scores):.1f} ± {statistics.stdev(scores):.1f}")
+    # sample deviation 0.0666, times 4.303 (Student, two degrees of freedom), over the root of three
+    assert shown["in-domain"] == "60.1 ± 0.2"
     assert shown["night"] == "50.0 ± 0.0"
     assert shown["n"] == "3"
-    row = method_table(only(runs)).rows[0]
-    assert row.cells[0].precise == "60.08 ± 0.07"
+    table = method_table(only(runs))
+    cell = table.rows[0].cells[0]
+    assert cell.precise == "60.08 ± 0.17"
+    assert cell.hover == "95 % interval 59.92 to 60.25; seeds: 60.04, 60.05, 60.16"
+    assert any("± is half the width of the 95 % t-interval" in rule for rule in table.rules)
 
 
-def test_a_single_seed_has_no_deviation(make: MakeRecord) -> None:
+def test_a_single_seed_has_no_interval(make: MakeRecord) -> None:
     shown = cells(only([make("gkd", 0, [61.25, 40, 50, 60])]), "gkd")
     assert shown == {
         "in-domain": "61.2",
@@ -137,8 +139,25 @@ def test_runs_on_other_data_share_no_mean(make: MakeRecord) -> None:
     runs[2].targets["fog"].data = "fog-relabelled"
     by_label = {row.label: row for row in only(runs).rows}
     assert not by_label["finetune"].comparable and "other images or labels" in by_label["finetune"].footnotes[0]
-    # a record that does not say what was judged is taken at its word
+    # a record that does not say what was judged may stand beside those that do: its ground truth is as large
     assert by_label["gkd"].comparable and by_label["frozen"].comparable and by_label["cwd"].comparable
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_without_a_digest_the_ground_truth_tells_other_data(make: MakeRecord, stated: bool) -> None:
+    runs = [make("gkd"), make("finetune"), make("frozen"), make("cwd")]
+    for record in runs[:2] if stated else []:
+        record.targets["fog"].data = "fog-as-it-was"
+    runs[2].targets["fog"].confusion[0][0] += 5  # pixels of a class that the others' ground truth has not
+    predicted = runs[3].targets["fog"].confusion[0]
+    predicted[0], predicted[1] = predicted[0] - 1, predicted[1] + 1  # the same ground truth, predicted otherwise
+    by_label = {row.label: row for row in only(runs).rows}
+    assert not by_label["frozen"].comparable and "other images or labels" in by_label["frozen"].footnotes[0]
+    assert all(by_label[name].comparable for name in ("gkd", "finetune", "cwd"))
+    fewer = runs[1].model_copy(deep=True)
+    fewer.targets["fog"].n_images, fewer.targets["fog"].data = 7, ""
+    (row,) = [row for row in only([runs[0], runs[3], fewer]).rows if row.label == "finetune"]
+    assert not row.comparable
 
 
 def test_a_table_of_some_targets_says_so_in_its_title(make: MakeRecord) -> None:
@@ -214,7 +233,7 @@ def test_class_table(make: MakeRecord) -> None:
     assert [row.cells[0].text for row in table.rows] == ["in-domain", "night", "fog", "rain"]
     by_title = {c.title: cell for c, cell in zip(table.columns[1:], table.rows[0].cells, strict=True)}
     assert by_title["road"].text == "85.0"
-    assert by_title["road"].precise == "85.00 ± 7.07"
+    assert by_title["road"].precise == "85.00 ± 63.53"
     assert by_title["sky"].text == "70.0 (n=1)"
     assert "never predicted on in-domain: bicycle (seed 1)." in [n for _, n in table.footnotes]
 
@@ -250,6 +269,17 @@ def test_unreadable_records_are_listed_once(make: MakeRecord, store: Store) -> N
     assert len(loaded.skipped) == 4
     assert all("\n" not in line for line in loaded.skipped)
     assert "schema 2" in loaded.skipped[0]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"schema": ' + "9" * 5000 + "}", '{"schema": 1e999}', "null", ""])
+def test_a_damaged_record_is_named_and_the_rest_is_read(make: MakeRecord, store: Store, text: str) -> None:
+    results = store(make("gkd"), make("cwd"))
+    file = next(results.glob("runs/*cwd*/record.json"))
+    file.write_text(text)
+    loaded = load_records(results)
+    assert [record.spec.method for record in loaded.records] == ["gkd"]
+    (line,) = loaded.skipped
+    assert str(file) in line and "\n" not in line
 
 
 def test_a_missing_directory_has_no_records(tmp_path: Path) -> None:

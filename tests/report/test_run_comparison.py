@@ -5,13 +5,15 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from gkdbench.cli.main import app
 from gkdbench.errors import DataError, UsageError
-from gkdbench.report.image_counts import read_image_counts
-from gkdbench.report.run_comparison import IN_DOMAIN, compare_runs
+from gkdbench.report.image_counts import IN_DOMAIN, read_image_counts
+from gkdbench.report.run_comparison import compare_runs
 from gkdbench.run.record import Record, find_record
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results"
@@ -54,14 +56,22 @@ def test_what_cannot_be_paired_is_told():
     assert bare.splits["fog"].second == second.targets["fog"].value and bare.splits["fog"].difference is None
     changed = second.model_copy(deep=True)
     changed.targets["fog"].protocol.tta = ["flip"]
-    changed.targets["rain"].confusion[0][0] += 1
+    moved = changed.targets["rain"].confusion[0]
+    moved[0], moved[1] = moved[0] - 1, moved[1] + 1
+    changed.targets["city"].confusion[0][0] += 1
     found = compare_runs(first, changed, (before, after))
     assert found.splits["fog"].why_not == "judged by another protocol"
     assert found.splits["rain"].why_not == "counts per image do not add up to the record's"
+    # no digest says what was judged, but the ground truth has other pixels
+    assert found.splits["city"].why_not == "judged on other images or labels"
     assert found.splits["snow"].difference is not None
     renamed = dict(after)
     renamed["snow"] = type(after["snow"])(after["snow"].names[::-1], after["snow"].counts)
-    assert compare_runs(first, second, (before, renamed)).splits["snow"].why_not == "judged on other images or labels"
+    relabelled = after["fog"].counts.copy()
+    relabelled[[0, 1]] = relabelled[[1, 0]]  # adds up, but images have each other's ground truth
+    renamed["fog"] = type(after["fog"])(after["fog"].names, relabelled)
+    found = compare_runs(first, second, (before, renamed))
+    assert {found.splits[name].why_not for name in ("snow", "fog")} == {"judged on other images or labels"}
 
 
 def test_runs_that_have_nothing_in_common_are_refused():
@@ -78,10 +88,47 @@ def test_runs_that_have_nothing_in_common_are_refused():
 def test_damaged_counts_are_named(tmp_path):
     record, counts = loaded(FIRST)
     assert np.array_equal(counts["fog"].counts.sum(0), record.targets["fog"].confusion)
+    assert read_image_counts(tmp_path / "none", 11) == {}
     (tmp_path / "images.parquet").write_bytes(b"PAR1 not")
     with pytest.raises(DataError, match=r"images.parquet: cannot be read as counts of 11 classes"):
         read_image_counts(tmp_path, 11)
-    assert read_image_counts(tmp_path / "none", 11) == {}
+    whole = (PUBLISHED / "published" / record.run_id / "images.parquet").read_bytes()
+    for content in (b"", whole[: len(whole) // 2], whole[:2000] + b"\xff" * 400 + whole[2400:]):
+        (tmp_path / "images.parquet").write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read as counts"):
+            read_image_counts(tmp_path, 11)
+
+
+def lists(values: list[int], size: int, kind: pa.DataType = pa.uint16()) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values, kind), size)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"split": ["a"], "image": ["1"]}, "counts"),
+        ({"split": ["a"], "image": ["1"], "counts": [3]}, "holds int64"),
+        ({"split": ["a"], "image": ["1"], "counts": lists([1] * 9, 9)}, "cannot be read as counts of 2 classes"),
+        ({"split": ["a"], "image": ["1"], "counts": lists([1, 2, 3, None], 4)}, "empty cells"),
+        ({"split": ["a"], "image": [None], "counts": lists([1] * 4, 4)}, "empty cells"),
+        ({"split": ["a"], "image": ["1"], "counts": lists([1, -1, 0, 0], 4, pa.int32())}, "below 0"),
+        ({"split": ["a"], "image": ["1"], "counts": lists([0.5] * 4, 4, pa.float32())}, "not lists of whole numbers"),
+    ],
+)
+def test_counts_of_another_make_are_refused(tmp_path, columns, said):
+    pq.write_table(pa.table(columns), tmp_path / "images.parquet")
+    with pytest.raises(DataError, match=said):
+        read_image_counts(tmp_path, 2)
+
+
+def test_splits_that_are_mixed_are_sorted_out(tmp_path):
+    table = pa.table({"split": ["b", "a", "b"], "image": ["1", "2", "3"], "counts": lists(list(range(12)), 4)})
+    pq.write_table(table, tmp_path / "images.parquet")
+    found = read_image_counts(tmp_path, 2)
+    assert {name: (one.names.to_pylist(), one.counts[:, 0, 0].tolist()) for name, one in found.items()} == {
+        "b": (["1", "3"], [0, 8]),
+        "a": (["2"], [4]),
+    }
 
 
 def test_the_command(tmp_path):

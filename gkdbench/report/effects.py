@@ -1,0 +1,146 @@
+"""How large an effect is: against the baseline, against the teacher, and on the worst target. Seed by seed."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from gkdbench.metrics.statistics import Interval, t_interval
+from gkdbench.report.comparison import Comparison, MethodRow
+from gkdbench.run.record import Record
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A figure of a row over the seeds that it can be told for."""
+
+    by_seed: Mapping[int, float]
+
+    @property
+    def interval(self) -> Interval:
+        """Return the mean with its 95 % t-interval over seeds."""
+        return t_interval(tuple(self.by_seed.values()))
+
+
+@dataclass(frozen=True)
+class WorstTarget:
+    """The target with the lowest mean over seeds."""
+
+    name: str
+    score: Effect
+    others: tuple[str, ...]
+    """Targets that are the worst of some seed, where it is not the same for all."""
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a row's runs achieve, in points or percent; None where it cannot be told."""
+
+    row: MethodRow
+    gain: Effect | None
+    """OOD mean above the baseline of the same seed, points."""
+    retained: Effect | None
+    """OOD mean over that of the run's teacher, percent."""
+    closed: Effect | None
+    """Gain over what the run's teacher is above the baseline of the same seed, percent."""
+    gap: Effect | None
+    """In-domain minus OOD mean, points."""
+    worst: WorstTarget | None
+
+
+def effects(comparison: Comparison, baseline: MethodRow | None) -> tuple[Effects, ...]:
+    """Return the effects of every row that has figures.
+
+    A run is set against the baseline's run of its own seed, and against the run of the teacher that it names, or that
+    is of its teacher seed. Rows that are kept out of the ranking are set against nothing.
+    """
+    base = _by_seed(baseline, ood)
+    taught = _teachers(comparison)
+    return tuple(
+        _effects(comparison, row, base if row is not baseline else {}, taught)
+        for row in comparison.rows
+        if row.status == "done"
+    )
+
+
+def _teachers(comparison: Comparison) -> Callable[[Record], float | None]:
+    """Return what finds the OOD mean of a run's teacher; without the run that it names, one of the largest row."""
+    rows = [row for row in comparison.rows if row.teacher and row.comparable and row.status == "done"]
+    by_run = {record.run_id: value for row in rows for record in row.records if (value := ood(record)) is not None}
+    by_seed = _by_seed(max(rows, key=lambda row: len(row.records), default=None), ood)
+
+    def find(record: Record) -> float | None:
+        named = by_run.get(record.teacher_run_id or "")
+        return by_seed.get(record.spec.teacher_seed) if named is None else named
+
+    return find
+
+
+def _effects(
+    comparison: Comparison,
+    row: MethodRow,
+    base: Mapping[int, float],
+    taught: Callable[[Record], float | None],
+) -> Effects:
+    gain: dict[int, float] = {}
+    retained: dict[int, float] = {}
+    closed: dict[int, float] = {}
+    for record in row.records if row.comparable else ():
+        seed, value = record.spec.seed, ood(record)
+        if value is None:
+            continue
+        below = base.get(seed)
+        if below is not None:
+            gain[seed] = value - below
+        above = None if row.teacher else taught(record)
+        if above is None:
+            continue
+        if above > 0:
+            retained[seed] = 100 * value / above
+        if below is not None and above > below:
+            closed[seed] = 100 * (value - below) / (above - below)
+    return Effects(row, _effect(gain), _effect(retained), _effect(closed), _effect(_by_seed(row, gap)),
+                   _worst(row, comparison.targets))  # fmt: skip
+
+
+def _worst(row: MethodRow, targets: Iterable[str]) -> WorstTarget | None:
+    scores = {target: found for target in targets if (found := _by_seed(row, on(target)))}
+    complete = {target: found for target, found in scores.items() if len(found) == len(row.records)}
+    if not complete:
+        return None
+    means = {target: math.fsum(found.values()) / len(found) for target, found in complete.items()}
+    name = min(means, key=lambda target: means[target])
+    each = [min(complete, key=lambda target: complete[target][seed]) for seed in complete[name]]
+    return WorstTarget(name, Effect(complete[name]), tuple(sorted({one for one in each if one != name})))
+
+
+def _effect(by_seed: Mapping[int, float]) -> Effect | None:
+    return Effect(dict(sorted(by_seed.items()))) if by_seed else None
+
+
+def _by_seed(row: MethodRow | None, pick: Callable[[Record], float | None]) -> dict[int, float]:
+    found = {record.spec.seed: pick(record) for record in row.records} if row else {}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def ood(record: Record) -> float | None:
+    """Return a run's OOD mean, if it is a number."""
+    return _finite(record.summary.ood if record.summary else None)
+
+
+def gap(record: Record) -> float | None:
+    """Return a run's generalisation gap, if it is a number."""
+    return _finite(record.summary.gap if record.summary else None)
+
+
+def on(target: str) -> Callable[[Record], float | None]:
+    """Return what a run scored on a target, if it is a number."""
+
+    def pick(record: Record) -> float | None:
+        result = record.targets.get(target)
+        return _finite(result.value if result else None)
+
+    return pick
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
