@@ -1,8 +1,8 @@
 """A trained segmentor judged on one split: confusion counts per image, summed in int64."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ class Judged:
     per_image: NDArray[np.int64]  # [images, K, K]
     void_per_image: NDArray[np.int64]  # [images, K], predictions where the truth is ignored
     images_per_s: float
+    kept: Mapping[int, NDArray[np.uint8]] = field(default_factory=dict)
+    """Predicted label maps [H, W] that were asked for, by the image's number."""
 
     @property
     def total(self) -> Counts:
@@ -49,11 +51,15 @@ def judge(
     precision: str,
     stop: StopFlag,
     meter: Callable[[int, int], None],
+    keep: Collection[int] = (),
 ) -> Judged:
-    """Predict every image of a labelled split at its own resolution and count."""
+    """Predict every image of a labelled split at its own resolution and count.
+
+    keep: numbers of the images whose predictions are wanted back.
+    """
     segmentor.to(device).eval()
     classes = segmentor.num_classes
-    tallies, names = [], []
+    tallies, names, kept = [], [], {}
     began = time.monotonic()
     for first in range(0, len(dataset), protocol.batch):
         stop.check()
@@ -65,10 +71,12 @@ def judge(
         for index, truth, found in zip(indices, truths, maps, strict=True):
             tallies.append(tally(truth, found, classes, ignore))
             names.append(dataset.name(index))
+            if index in keep:
+                kept[index] = found
         meter(indices.stop, len(dataset))
     spent = time.monotonic() - began
     per_image, void = np.stack([one.counts for one in tallies]), np.stack([one.void for one in tallies])
-    return Judged(tuple(names), per_image, void, len(names) / spent)
+    return Judged(tuple(names), per_image, void, len(names) / spent, kept)
 
 
 def _truth(dataset: Dataset, index: int) -> NDArray[np.uint8]:

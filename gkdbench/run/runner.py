@@ -13,10 +13,12 @@ from gkdbench import __version__
 from gkdbench.data.dataset import open_split
 from gkdbench.engine.evaluation import Judged, judge
 from gkdbench.engine.loop import any_rank
+from gkdbench.engine.passes import in_precision
 from gkdbench.errors import GkdbenchError, Interrupted, Unsupported
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run import environment, scales
+from gkdbench.run import curves, environment, scales
 from gkdbench.run.digests import DataDigests, run_digest, run_id
+from gkdbench.run.examples import Examples
 from gkdbench.run.finished import Finished, finished_run
 from gkdbench.run.image_counts import write_image_counts
 from gkdbench.run.plan import RunPlan, plan_run
@@ -29,6 +31,8 @@ from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 
+VAL = "in-domain val"
+"""What the in-domain split is called beside targets."""
 UNFINISHED = "not finished: the process ended before its last target"
 
 
@@ -103,7 +107,7 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
     segmentor = _train(spec, shop, plan, teacher, record)
     costs.extend(record.stages)
     _describe_model(segmentor, record)
-    _on_first_rank(shop, lambda: _judge_all(spec, shop, segmentor, record))
+    _on_first_rank(shop, lambda: _judge_all(spec, shop, segmentor, plan, record))
     _budget(record, plan)
     record.cost = {
         "from_scratch": {"wall_s": sum(stage.wall_s for stage in costs)},
@@ -170,11 +174,13 @@ def _train(
     return segmentor
 
 
-def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Record) -> None:
+def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, plan: RunPlan, record: Record) -> None:
     """Judge in-domain val and every target; the record is rewritten after each."""
-    benchmark = spec.benchmark
+    benchmark, folder = spec.benchmark, shop.store.run_folder(record.run_id)
     judged: dict[str, Judged] = {}
+    examples = Examples(benchmark, [VAL, *spec.targets])
     digests = DataDigests(spec, shop.place, shop.digests)
+    _write_curves(shop, record)
 
     def one(name: str, split: Split, role: str, inference: Inference) -> SplitResult:
         def meter(done: int, total: int) -> None:
@@ -197,23 +203,53 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, record: Reco
             precision=spec.preset.task.precision,
             stop=shop.stop,
             meter=meter,
+            keep=examples.choose(name, dataset),
         )
-        judged[name] = result
+        examples.add(name, dataset, result.kept, segmentor.encoder)
+        judged[name] = dataclasses.replace(result, kept={})
         found = split_result(result, benchmark, inference)
         if not isinstance(split, StreetsSplit):
             found.data = digests.of(role, split)[:16]
         return found
 
     shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
-    record.in_domain = one("in-domain val", benchmark.source.val, "val", benchmark.inference_for(IN_DOMAIN))
-    record.model["images_per_s"] = round(judged["in-domain val"].images_per_s, 2)
+    record.in_domain = one(VAL, benchmark.source.val, "val", benchmark.inference_for(IN_DOMAIN))
+    record.model["images_per_s"] = round(judged[VAL].images_per_s, 2)
     shop.store.write_record(record)
     for name, split in spec.targets.items():
         record.targets[name] = one(name, split, "target", benchmark.inference_for(name))
         shop.store.write_record(record)
-    counts = shop.store.run_folder(record.run_id) / "images.parquet"
-    write_image_counts(counts, judged, void=benchmark.counts_void)
     record.summary = summarise(benchmark, record)
+    # the scores are safe before what pictures need is written; the run is done only when that is there as well
+    shop.store.write_record(record)
+    write_image_counts(folder / "images.parquet", judged, void=benchmark.counts_void)
+    _write_examples(examples, spec, shop, segmentor, plan, record)
+
+
+def _write_curves(shop: Workshop, record: Record) -> None:
+    """Leave what the stages logged, whichever run trained them."""
+    artefacts = [(stage.name, shop.store.artefact(stage.digest)) for stage in record.stages]
+    logs = [(name, artefact.log) for name, artefact in artefacts if artefact is not None]
+    curves.write_curves(shop.store.run_folder(record.run_id) / curves.FILE, logs)
+
+
+def _write_examples(
+    examples: Examples, spec: RunSpec, shop: Workshop, segmentor: Segmentor, plan: RunPlan, record: Record
+) -> None:
+    """Leave the examples; features that cannot be drawn are a warning, for the scores stand without them."""
+    try:
+        with in_precision(shop.fabric.device, spec.preset.task.precision):
+            examples.draw_features(segmentor.encoder)
+    except (ValueError, RuntimeError) as error:  # not finite, or out of memory
+        said = " ".join(str(error).split())[:160]
+        problem = f"no picture of the features: {said or type(error).__name__}"
+        record.warnings.append(problem)
+        shop.display.say(f"warning: {problem}")
+    examples.write(
+        shop.store.run_folder(record.run_id),
+        model=plan.stages[-1].stage.model,
+        trained=any("encoder" in planned.stage.trains for planned in plan.stages),
+    )
 
 
 def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:

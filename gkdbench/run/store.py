@@ -1,6 +1,6 @@
 """The store: run directories and stage artefacts as files, complete or not there.
 
-    DIR/runs/<run_id>/record.json, images.parquet
+    DIR/runs/<run_id>/record.json, images.parquet, curves.json, examples/
     DIR/stages/<digest>/artefact.json, encoder.safetensors, head.safetensors, log.jsonl
     DIR/stages/<digest>.unfinished/checkpoint.pt, log.jsonl
 
@@ -37,6 +37,11 @@ class Artefact:
     def encoder(self) -> Path:
         """Weights of the trained model's encoder."""
         return self.folder / "encoder.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """What it logged in training, as JSON lines."""
+        return self.folder / "log.jsonl"
 
     @property
     def sight(self) -> Sight:

@@ -12,6 +12,8 @@ from gkdbench.report.figures.bars import classes_figure
 from gkdbench.report.figures.cost import cost_figure
 from gkdbench.report.figures.curves import curves_figure
 from gkdbench.report.figures.drawing import FORMS, Drawing
+from gkdbench.report.figures.examples import examples_figure
+from gkdbench.report.figures.features import features_figure
 from gkdbench.report.figures.heatmap import corruptions_figure, heatmap_figure
 from gkdbench.report.figures.radar import published_radar, radar_figure
 from gkdbench.report.figures.ranks import ranks_figure
@@ -90,6 +92,8 @@ def _jobs(subject: Subject, folders: Mapping[str, Path], forms: Collection[str])
         partial(radar_figure, comparison, series, forms),
         partial(cost_figure, comparison, series, forms),
         partial(curves_figure, comparison, series, folders, forms),
+        partial(examples_figure, comparison, series, folders, forms),
+        partial(features_figure, comparison, series, folders, forms),
     ]
     if subject.ranking is not None:
         jobs.append(partial(ranks_figure, comparison, subject.ranking, forms))

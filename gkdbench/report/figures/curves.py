@@ -28,9 +28,13 @@ def curves_figure(
     comparison: Comparison, series: Sequence[Series], folders: Mapping[str, Path], forms: Collection[str] = FORMS
 ) -> Drawing | None:
     """Draw the weighted loss of every stage over its steps; `folders`: where each run's files lie, by run id."""
-    shown = most_telling(series, MOST_LINES)
+    kept = [one for one in series if any(_kept(folders.get(record.run_id)) for record in one.row.records)]
+    # Of rows that left curves those that a figure shows first; the others that it would show are named.
+    first = sorted(kept, key=lambda one: one.place)[:MOST_LINES]
+    shown = tuple(one for one in series if one in first)
     lines: dict[str, list[tuple[Series, Line]]] = {}
-    without: list[str] = []
+    silent = [one for one in most_telling(series, MOST_LINES) if one not in kept]
+    without = [f"{one.name} seed {record.spec.seed}" for one in silent for record in one.row.records[:MOST_SEEDS]]
     damaged: list[tuple[str, str]] = []
     for one in shown:
         for record in one.row.records[:MOST_SEEDS]:
@@ -38,7 +42,7 @@ def curves_figure(
             folder = folders.get(record.run_id)
             found, why = read_curves(folder) if folder is not None else (None, "")
             if found is None:
-                if folder is None or not (folder / FILE).exists():
+                if not _kept(folder):
                     without.append(name)
                 else:
                     damaged.append((name, why))
@@ -83,7 +87,7 @@ def curves_figure(
         f"Training loss of each stage, weighted terms summed, mean over {_SMOOTH} neighbouring logged points; a line "
         f"per run{several}. Losses of methods with other terms do not compare.",
         source_told(comparison),
-        left_out(series, shown),
+        left_out(kept, shown),
         f"{missing} further stages left out." if missing else "",
         f"Without curves: {listed(without, 8)}." if without else "",
         f"Curves that cannot be read: {listed([name for name, _ in damaged], 8)}." if damaged else "",
@@ -91,6 +95,10 @@ def curves_figure(
     label = f"Learning curves: loss over steps in {len(stages)} stages for {len(drawn)} rows of {comparison.title}."
     details = (*particulars(comparison, series, shown), *(why for _, why in damaged))
     return finish(sheet.figure, f"{comparison.slug}-curves", caption, details, label=label, forms=forms)
+
+
+def _kept(folder: Path | None) -> bool:
+    return folder is not None and (folder / FILE).exists()
 
 
 def _line(stage: StageCurves) -> Line:
