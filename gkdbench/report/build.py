@@ -14,7 +14,7 @@ from typing import Any
 from gkdbench import __version__
 from gkdbench.errors import DataError, UsageError
 from gkdbench.report.baseline import check_baseline
-from gkdbench.report.comparison import compare
+from gkdbench.report.comparison import Comparison, compare
 from gkdbench.report.evidence import Evidence, evidence
 from gkdbench.report.evidence_tables import evidence_tables
 from gkdbench.report.figures.captions import captions
@@ -120,9 +120,16 @@ def _drawings(
     if not forms and "html" not in formats:
         return [()] * len(found), ()
     subjects = [
-        Subject(one.comparison, one.baseline.label if one.baseline else None, one.ranking) for one in found
+        Subject(one.comparison, one.baseline.label if one.baseline else None, one.ranking, _corruptions(one.comparison))
+        for one in found
     ]
     return draw_report(subjects, loaded.folders, {*forms, "svg"})
+
+
+def _corruptions(comparison: Comparison) -> dict[str, tuple[str, int]]:
+    """Return kind and severity of each target that a run of the comparison calls a corruption."""
+    named = [one for row in comparison.rows for record in row.records for one in record.corruptions.items()]
+    return {target: (corruption.kind, corruption.severity) for target, corruption in named}
 
 
 def _measured(content: PageContent) -> list[Table]:

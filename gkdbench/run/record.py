@@ -71,6 +71,13 @@ class SplitResult(Section):
     """Digest of the images and labels that were judged; empty where a benchmark's version says what they are."""
 
 
+class Corruption(Section):
+    """What a target is: the in-domain images, corrupted."""
+
+    kind: str
+    severity: int
+
+
 class GroupResult(Section):
     """Several targets together."""
 
@@ -148,6 +155,8 @@ class Record(Section):
     """Targets that the OOD mean is over; empty: all of the benchmark's."""
     groups: Annotated[dict[str, list[str]], Added()] = {}
     """Targets that the summary reports together, by the group's name."""
+    corruptions: Annotated[dict[str, Corruption], Added()] = {}
+    """Of each target that is a corruption its kind and severity."""
     in_domain: SplitResult | None = None
     targets: dict[str, SplitResult] = {}
     summary: Summary | None = None

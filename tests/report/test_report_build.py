@@ -221,3 +221,11 @@ def test_terminal_table_needs_no_plotting() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "[]"
+
+
+def test_targets_that_are_corruptions_are_mapped(make: MakeRecord, store: Store, tmp_path: Path) -> None:
+    stated = {"night": {"kind": "blur", "severity": 1}, "fog": {"kind": "blur", "severity": 2}}
+    results = store(make("gkd", corruptions=stated), make("finetune", corruptions=stated))
+    build_report(results, tmp_path / "out", ["html"])
+    (figure,) = (tmp_path / "out" / "figures").glob("*-corruptions.svg")
+    assert "blur" in figure.read_text(encoding="utf-8")
