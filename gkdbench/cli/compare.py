@@ -9,7 +9,7 @@ import typer
 from gkdbench.cli.console import command, existing, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from gkdbench.metrics.statistics import Difference
+    from gkdbench.metrics.bootstrap import Difference
     from gkdbench.report.image_counts import SplitCounts
     from gkdbench.report.run_comparison import RunComparison
     from gkdbench.run.record import Record
@@ -28,7 +28,8 @@ def compare(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Say how the second run differs from the first: how it was made, its scores on the same images, its cost."""
-    from gkdbench.errors import UsageError
+    from gkdbench.errors import DataError, UsageError
+    from gkdbench.report.bounds import fault
     from gkdbench.report.run_comparison import compare_runs
     from gkdbench.run.record import find_record
     from gkdbench.spec.documents import nearest
@@ -36,13 +37,25 @@ def compare(
     if not (first.endswith(".json") and second.endswith(".json")):
         existing(results)
     records = find_record(first, results), find_record(second, results)
-    found = compare_runs(*records, (_counts(records[0], first, results), _counts(records[1], second, results)))
+    for record in records:
+        if (wrong := fault(record)) is not None:
+            raise DataError(f"{record.run_id}: {wrong}")
+    counts, warnings = [], {}
+    for record, name in zip(records, (first, second), strict=True):
+        try:
+            counts.append(_counts(record, name, results))
+        except DataError as error:
+            counts.append({})
+            warnings[record.run_id] = f"{record.run_id}: {error}; its scores are shown without intervals"
+    found = compare_runs(*records, (counts[0], counts[1]), warnings)
+    for line in warnings.values():
+        say(f"warning: {line}")
     if split and split not in found.splits:
         raise UsageError(f"--split: no split {split!r} in both runs{nearest(split, found.splits)}")
     if html is not None:
         _write_page(found, html)
     if as_json:
-        print_json(_document(found))
+        print_json(_document(found, list(warnings.values())))
         return
     print(f"first:  {found.first.run_id}\nsecond: {found.second.run_id}\n")
     if found.spec:
@@ -52,9 +65,12 @@ def compare(
     for name, one in found.splits.items():
         rows.append(
             [name, f"{one.first:.1f}", f"{one.second:.1f}", *_shown(one.second - one.first, one.difference),
-             _p(one.corrected), str(one.difference.images) if one.difference else one.why_not or ""]
+             _p(one.corrected), str(one.difference.images) if one.difference else ""]
         )  # fmt: skip
     print_table(rows)
+    for why_not in dict.fromkeys(one.why_not for one in found.splits.values() if one.why_not):
+        names = [name for name, one in found.splits.items() if one.why_not == why_not]
+        print(f"not paired on {', '.join(names)}: {why_not}")
     if split:
         print()
         rows = [[f"IoU on {split}", "first", "second", "difference", "95 % interval", "p"]]
@@ -94,12 +110,21 @@ def _counts(record: "Record", name: str, results: Path) -> "dict[str, SplitCount
 
 def _shown(change: float, difference: "Difference | None") -> list[str]:
     if difference is None or math.isnan(difference.low):
-        return ["" if math.isnan(change) else f"{change:+.1f}", "", ""]
-    return [f"{change:+.1f}", f"{difference.low:+.1f} to {difference.high:+.1f}", _p(difference.p)]
+        return ["" if math.isnan(change) else _points(change), "", ""]
+    return [_points(change), f"{_points(difference.low)} to {_points(difference.high)}", _p(difference.p)]
+
+
+def _points(value: float) -> str:
+    from gkdbench.report.tables import signed
+    from gkdbench.report.visible_text import with_minus
+
+    return with_minus(signed(value, 1))
 
 
 def _p(value: float) -> str:
-    return "" if math.isnan(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+    from gkdbench.report.visible_text import shown_p
+
+    return "" if math.isnan(value) else shown_p(value)
 
 
 def _value(value: float | None) -> str:
@@ -110,7 +135,9 @@ def _count(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def _document(found: "RunComparison") -> dict[str, Any]:
+def _document(found: "RunComparison", warnings: list[str]) -> dict[str, Any]:
+    from gkdbench.report.run_comparison import COSTS
+
     def written(one: "Difference | None") -> dict[str, Any] | None:
         if one is None:
             return None
@@ -120,7 +147,7 @@ def _document(found: "RunComparison") -> dict[str, Any]:
     return {
         "first": found.first.run_id,
         "second": found.second.run_id,
-        "spec": {key: list(pair) for key, pair in found.spec.items()},
+        "spec": {key: list(pair) for key, pair in found.made.items()},
         "paired": found.paired,
         "splits": {
             name: {
@@ -136,5 +163,6 @@ def _document(found: "RunComparison") -> dict[str, Any]:
             }
             for name, one in found.splits.items()
         },
-        "cost": {key: list(pair) for key, pair in found.cost.items()},
+        "cost": {key: list(found.cost[title]) for key, title in COSTS.items()},
+        "warnings": warnings,
     }

@@ -44,7 +44,7 @@ def print_table(rows: list[list[str]]) -> None:
 
 
 def _numeric(cell: str) -> bool:
-    return not cell or cell[0].isdigit() or cell[0] in "-+~"
+    return not cell or cell[0].isdigit() or cell[0] in "-−+~"
 
 
 def existing(results: Path) -> Path:

@@ -32,13 +32,13 @@ def baseline_row(comparison: Comparison, name: str | None = None) -> MethodRow |
 
     Args:
         comparison: whose row.
-        name: a row's label or a method; by default the first of `baselines()` that has runs.
+        name: a row's name, its label or a method; by default the first of `baselines()` that has runs.
     """
     for wanted in baselines() if name is None else (name,):
-        found = [row for row in candidates(comparison) if wanted in (row.label, row.records[0].spec.method)]
+        found = [row for row in candidates(comparison) if wanted in (row.name, row.label, row.records[0].spec.method)]
         if found:
-            # the row with the method's own defaults, then the one of most seeds
-            return min(found, key=lambda row: (row.label != wanted, -len(row.records)))
+            # the row that is called so, the one with the method's own defaults, then the one of most seeds
+            return min(found, key=lambda row: (row.name != wanted, row.label != wanted, -len(row.records)))
     return None
 
 
@@ -53,6 +53,6 @@ def check_baseline(comparisons: Iterable[Comparison], name: str) -> None:
     for comparison in comparisons:
         if baseline_row(comparison, name) is not None:
             return
-        known.update(dict.fromkeys(row.label for row in candidates(comparison)))
+        known.update(dict.fromkeys(row.name for row in candidates(comparison)))
     several = f"; rows: {', '.join(known)}" if known else ""
     raise UsageError(f"--baseline: no comparable row {name!r} in any table{nearest(name, known)}{several}")

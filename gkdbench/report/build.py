@@ -5,7 +5,7 @@ Every file is complete or not there, and the same records give the same bytes.
 
 import os
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,22 @@ from typing import Any
 from gkdbench import __version__
 from gkdbench.errors import DataError, UsageError
 from gkdbench.report.baseline import check_baseline
+from gkdbench.report.bounds import encodable
 from gkdbench.report.comparison import Comparison, compare
 from gkdbench.report.evidence import Evidence, evidence
 from gkdbench.report.evidence_tables import evidence_tables
 from gkdbench.report.figures.captions import captions
-from gkdbench.report.figures.comparison import Subject, draw_report
+from gkdbench.report.figures.comparison import Drawn, Subject, draw_report
 from gkdbench.report.figures.drawing import Drawing
 from gkdbench.report.honesty import findings_markdown, honesty_findings
+from gkdbench.report.image_counts import damage
 from gkdbench.report.latex import latex, latex_document
 from gkdbench.report.layout import Table
 from gkdbench.report.page import COMMAND, PageContent, Section, render_page, run_views
 from gkdbench.report.paper import published_files
 from gkdbench.report.records import Loaded, installed_defaults, load_records
 from gkdbench.report.study_entries import study_csv
+from gkdbench.report.study_rows import FilledTable, filled_tables
 from gkdbench.report.study_tables import published_tables
 from gkdbench.report.tables import comparison_tables
 from gkdbench.report.writers import long_csv, markdown, plain_md, wide_csv
@@ -50,7 +53,8 @@ class Report:
     markdown: str
     """The report as text, whatever the formats."""
     warnings: tuple[str, ...] = ()
-    """One line per file beside a record that could not be read: what it would have shown is missing."""
+    """One line per thing that is missing though its records are shown: a file that could not be read, a figure that
+    could not be drawn, differences to a baseline that a table lacks."""
 
 
 def build_report(
@@ -67,7 +71,7 @@ def build_report(
 
     `published` is a further folder of committed records (RUN/record.json). Row names leave out options
     that equal `defaults` (method -> option -> value); by default those of the installed methods.
-    Differences are taken against the row of the method `baseline`; by default the one that the benchmark packages name.
+    Differences are taken against the row, or the method, `baseline`; by default the one that benchmark packages name.
     """
     for name in formats:
         if name not in FORMATS:
@@ -78,32 +82,49 @@ def build_report(
     if baseline is not None and not paper_only:
         check_baseline(comparisons, baseline)
     found = [evidence(comparison, loaded.folders, baseline) for comparison in comparisons]
-    warnings = tuple(dict.fromkeys(line for one in found for line in one.warnings))
-    drawn, drawn_published = _drawings(found, loaded, formats)
+    drawn = _drawings(found, loaded, formats)
+    left_out = (*_damage(loaded), *(line for one in found for line in one.warnings), *drawn.faults)
+    filled = filled_tables(loaded.records, known)
     content = PageContent(
         version=__version__,
         sections=tuple(
             Section(one.comparison, _tables(one), drawings, one.baseline)
-            for one, drawings in zip(found, drawn, strict=True)
+            for one, drawings in zip(found, drawn.comparisons, strict=True)
         ),
-        paper=published_tables(loaded.records, known),
-        drawings=drawn_published,
+        paper=published_tables(filled),
+        drawings=drawn.published,
         runs=run_views(loaded.records, known, loaded.folders),
-        skipped=(*loaded.skipped, *warnings),
-        results=str(results),
+        skipped=loaded.skipped,
+        results=encodable(str(results)),
         paper_only=paper_only,
         findings=honesty_findings(loaded.records, comparisons),
+        left_out=tuple(dict.fromkeys(map(encodable, left_out))),
     )
     text = _markdown(content, findings_markdown(content.findings))
-    files = _contents(content, loaded, known, formats, text)
+    files = _contents(content, loaded, filled, formats, text)
     return Report(
         files=tuple(_write(out / name, data) for name, data in files.items()),
         tables=len(content.sections),
         records=len(loaded.records),
         skipped=loaded.skipped,
         markdown=text,
-        warnings=warnings,
+        warnings=(*content.left_out, *_without_baseline(found)),
     )
+
+
+def _damage(loaded: Loaded) -> Iterator[str]:
+    """Yield a line per file of counts that cannot be read, whether or not a test would have read it."""
+    for record in loaded.records:
+        folder = loaded.folders.get(record.run_id)
+        line = damage(folder, len(record.classes)) if folder is not None else None
+        if line is not None:
+            yield line
+
+
+def _without_baseline(found: Iterable[Evidence]) -> Iterator[str]:
+    for one in found:
+        if one.wanted is not None and one.baseline is None and one.effects:
+            yield f"differences of {one.comparison.title}: no comparable row {one.wanted!r} (--baseline) is there"
 
 
 def _tables(found: Evidence) -> tuple[Table, ...]:
@@ -111,17 +132,14 @@ def _tables(found: Evidence) -> tuple[Table, ...]:
     return (methods, *evidence_tables(found), *others)
 
 
-def _drawings(
-    found: Sequence[Evidence], loaded: Loaded, formats: Collection[str]
-) -> tuple[Sequence[tuple[Drawing, ...]], tuple[Drawing, ...]]:
+def _drawings(found: Sequence[Evidence], loaded: Loaded, formats: Collection[str]) -> Drawn:
     """Draw each comparison's figures and the published ones, in the files that the formats refer to."""
     forms = {form for name, form in _FORMS.items() if name in formats}
     # Drawing takes most of the time; formats that show no figure do without.
     if not forms and "html" not in formats:
-        return [()] * len(found), ()
+        return Drawn([()] * len(found), (), ())
     subjects = [
-        Subject(one.comparison, one.baseline.label if one.baseline else None, one.ranking, _corruptions(one.comparison))
-        for one in found
+        Subject(one.comparison, one.baseline, one.ranking, _corruptions(one.comparison)) for one in found
     ]
     return draw_report(subjects, loaded.folders, {*forms, "svg"})
 
@@ -139,31 +157,33 @@ def _measured(content: PageContent) -> list[Table]:
 def _contents(
     content: PageContent,
     loaded: Loaded,
-    defaults: Mapping[str, Mapping[str, Any]],
+    filled: Sequence[FilledTable],
     formats: Collection[str],
     text: str,
 ) -> dict[str, bytes]:
     """Return the files: name below the output folder, content."""
     files: dict[str, bytes] = {}
+    texts: dict[str, str] = {}
     tables = [*_measured(content), *content.paper]
     drawings = [*(drawing for section in content.sections for drawing in section.drawings), *content.drawings]
     for drawing in drawings:
         files.update({f"figures/{drawing.slug}.{form}": data for form, data in drawing.files.items()})
     if drawings:
-        files["figures/captions.md"] = captions(drawings).encode()
+        texts["figures/captions.md"] = captions(drawings)
     if "md" in formats:
-        files["report.md"] = text.encode()
+        texts["report.md"] = text
     if "csv" in formats:
-        files.update({f"tables/{table.slug}.csv": wide_csv(table).encode() for table in tables})
-        files["results.csv"] = long_csv(loaded.records).encode()
-        files["published.csv"] = _all_published().encode()
-        files["study.csv"] = study_csv(loaded.records, defaults).encode()
+        texts.update({f"tables/{table.slug}.csv": wide_csv(table) for table in tables})
+        texts["results.csv"] = long_csv(loaded.records)
+        texts["published.csv"] = _all_published()
+        texts["study.csv"] = study_csv(filled)
     if "tex" in formats:
-        files.update({f"tables/{table.slug}.tex": latex(table).encode() for table in tables})
-        files["tables.tex"] = latex_document(tables).encode()
+        texts.update({f"tables/{table.slug}.tex": latex(table) for table in tables})
+        texts["tables.tex"] = latex_document(tables)
     if "html" in formats:
-        files["report.html"] = render_page(content).encode()
-    return files
+        texts["report.html"] = render_page(content)
+    # Records are sound text; a file beside one may yet hold what no file can.
+    return files | {name: encodable(written).encode() for name, written in texts.items()}
 
 
 def _all_published() -> str:
@@ -188,11 +208,16 @@ def _markdown(content: PageContent, honesty: str) -> str:
         parts.extend(_figure_links(drawing for section in content.sections for drawing in section.drawings))
     parts.append(honesty)
     parts.append("## The study's tables: printed, and measured beside them\n")
+    if content.sections:
+        parts.append(
+            "In the column *values*, `published` marks a printed line. Below it, a method's name with its number of "
+            "seeds, such as `NAME, n=3`, marks runs of ours that answer that line.\n"
+        )
     parts.extend(markdown(table) for table in content.paper)
     parts.extend(_figure_links(content.drawings))
-    if content.skipped:
-        lines = "\n".join(f"- {plain_md(line)}" for line in content.skipped)
-        parts.append(f"## Skipped records\n\n{lines}\n")
+    for heading, lines in (("Left out", content.left_out), ("Skipped records", content.skipped)):
+        if lines:
+            parts.append(f"## {heading}\n\n" + "".join(f"- {plain_md(line)}\n" for line in lines))
     return "\n".join(parts)
 
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gkdbench import __version__
-from gkdbench.metrics.statistics import Difference
+from gkdbench.metrics.bootstrap import Difference
 from gkdbench.report.forest import Dot, forest
 from gkdbench.report.layout import Cell, Column, Rank, Row, Table
 from gkdbench.report.page import render
 from gkdbench.report.run_comparison import ClassDifference, RunComparison, SplitDifference
 from gkdbench.report.tables import ABSENT, shown
+from gkdbench.report.visible_text import with_minus
 
 INTERVAL = "95 % interval"
 
@@ -102,7 +103,7 @@ def _matrix_cell(one: ClassDifference) -> Cell:
         return ABSENT
     known = one.difference if one.difference and not math.isnan(one.difference.low) else None
     sure = known is not None and not known.low <= 0 <= known.high
-    hover = f"{known.low:+.2f} to {known.high:+.2f}, p {_shown_p(known.p)}" if known else ""
+    hover = with_minus(f"{known.low:+.2f} to {known.high:+.2f}, p {_shown_p(known.p)}") if known else ""
     rank: Rank = "" if not sure else "best" if change > 0 else "second"
     return Cell(_signed(change, 1), change, rank=rank, hover=hover)
 

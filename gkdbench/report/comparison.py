@@ -5,13 +5,15 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gkdbench.metrics.statistics import Interval, t_interval
+from gkdbench.report.origins import environment_of, mixed_commits, mixed_environments
 from gkdbench.report.pairing import OTHER_DATA, same_data, truth_pixels
-from gkdbench.report.records import budget_key, facts, is_teacher, one_line, plain, shown_options
+from gkdbench.report.records import budget_key, is_teacher, one_line, plain, shown_options
+from gkdbench.report.titles import decoder_told, distinct_titles
 from gkdbench.run.record import Record, SplitResult
 
 MEAN_RULES = {
@@ -54,6 +56,13 @@ class MethodRow:
     footnotes: tuple[str, ...] = ()
     status: str = "done"
     reason: str = ""
+    number: int = 0
+    """Among comparable rows of the same label, from 1; 0: no other has it."""
+
+    @property
+    def name(self) -> str:
+        """Return what tables and figures call it: the label, numbered where several comparable rows share it."""
+        return f"{self.label} #{self.number}" if self.number else self.label
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -114,12 +123,13 @@ def compare(
     for record in records:
         groups[_table_key(record)].append(record)
     slugs = Counter(_slug(group[0]) for group in groups.values())
+    titles = distinct_titles({key: group[0] for key, group in groups.items()})
     made = []
     for key, group in groups.items():
         slug = _slug(group[0])
         if slugs[slug] > 1:
             slug += "-" + hashlib.sha256(key.encode()).hexdigest()[:6]
-        made.append(_comparison(slug, group, defaults or {}))
+        made.append(_comparison(slug, titles[key], group, defaults or {}))
     return tuple(sorted(made, key=lambda comparison: comparison.slug))
 
 
@@ -148,21 +158,20 @@ def _slug(record: Record) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:120]
 
 
-def _comparison(slug: str, records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]) -> Comparison:
+def _comparison(
+    slug: str, title: str, records: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]
+) -> Comparison:
     first = records[0]
     spec = first.spec
     done = [r for r in records if r.status == "done" and r.summary is not None]
     rows = [*_done_rows(done, defaults), *_status_rows(records, defaults)]
     left_out = {name for r in done if r.summary for name in r.summary.ood_without}
     grouped = {name for r in done if r.summary for name in r.summary.groups}
-    parts = {key: plain(value) for key, value in sorted(spec.decoder.items())}
-    name = parts.pop("name", "unnamed")
-    decoder = f"{name} ({', '.join(f'{key} {value}' for key, value in parts.items())})"
-    subset = f", targets {' and '.join(spec.targets)} alone" if "other targets" in first.marks else ""
+    told = f"preset {spec.preset}, decoder {decoder_told(spec.decoder)}"
     return Comparison(
         slug=slug,
-        title=f"{spec.benchmark} v{spec.benchmark_version}, {spec.setting.upper()}, {spec.pair}{subset}",
-        subtitle=f"Teacher {spec.teacher}, student {spec.student}, preset {spec.preset}, decoder {decoder}.",
+        title=title,
+        subtitle=f"Teacher {spec.teacher}, student {spec.student}, {told}.",
         metric=first.metric,
         mean_rule=first.mean_rule,
         classes=tuple(first.classes),
@@ -171,7 +180,7 @@ def _comparison(slug: str, records: Sequence[Record], defaults: Mapping[str, Map
         averaged=tuple(first.ood_targets or spec.targets),
         left_out=tuple(sorted(left_out)),
         groups={name: tuple(targets) for name, targets in first.groups.items() if name in grouped},
-        rows=tuple(sorted(rows, key=_order)),
+        rows=tuple(_numbered(sorted(rows, key=_order))),
         notes=tuple(_table_notes(done, rows)),
     )
 
@@ -180,6 +189,21 @@ def _order(row: MethodRow) -> tuple[bool, bool, float, str]:
     """Teacher first, then by OOD mean, lowest first; rows without figures last."""
     ood = row.stat(lambda r: r.summary.ood if r.summary else None)
     return (row.status != "done", not row.teacher, ood.mean if ood else -1.0, row.label)
+
+
+def _numbered(rows: Sequence[MethodRow]) -> Iterator[MethodRow]:
+    """Number comparable rows that share a label, in their order; a number that another row is called by is skipped."""
+    shared = Counter(row.label for row in rows if row.comparable)
+    taken = {row.label for row in rows}
+    numbers: Counter[str] = Counter()
+    for row in rows:
+        if not row.comparable or shared[row.label] == 1:
+            yield row
+            continue
+        numbers[row.label] += 1
+        while f"{row.label} #{numbers[row.label]}" in taken:
+            numbers[row.label] += 1
+        yield replace(row, number=numbers[row.label])
 
 
 def _identity(record: Record) -> str:
@@ -241,7 +265,8 @@ def _done_rows(done: Sequence[Record], defaults: Mapping[str, Mapping[str, Any]]
             shares[tuple(_oddities(record, recipe, protocol, data, budget))].append(record)
         for oddities, runs in shares.items():
             counted, superseded = _one_per_seed(runs)
-            notes = [*oddities, *_siblings(counted[0], done), *superseded]
+            origins = [*mixed_commits(counted), *mixed_environments(counted)]
+            notes = [*oddities, *_siblings(counted[0], done), *superseded, *origins]
             rows.append(
                 MethodRow(
                     label=_label(counted[0], defaults),
@@ -325,11 +350,8 @@ def _table_notes(done: Sequence[Record], rows: Sequence[MethodRow]) -> list[str]
     notes = []
     environments: defaultdict[str, list[Record]] = defaultdict(list)
     for record in done:
-        flat = facts(record.environment)
-        names = [k for k in sorted(flat) if k.split(".")[-1] in ("torch", "device", "gpu")]
-        known = [f"{name.split('.')[-1]} {flat[name]}" for name in names]
-        stated = ", ".join([*known, f"gkdbench {record.version}"])
-        environments[stated].append(record)
+        known = environment_of(record)
+        environments[f"{known}{', ' if known else ''}gkdbench {record.version}"].append(record)
     if len(environments) > 1:
         parts = [f"{name} ({_runs(runs)})" for name, runs in sorted(environments.items())]
         notes.append("Runs of this table come from different environments: " + " and ".join(parts) + ".")
@@ -337,7 +359,7 @@ def _table_notes(done: Sequence[Record], rows: Sequence[MethodRow]) -> list[str]
     for row in rows:
         if row.comparable and not row.teacher and row.status == "done":
             totals = dict(budget_key(row.records[0]))
-            passes[row.label] = sum(v for k, v in totals.items() if k.endswith(".images"))
+            passes[row.name] = sum(v for k, v in totals.items() if k.endswith(".images"))
     if len(set(passes.values())) > 1:
         low, high = min(passes, key=lambda k: passes[k]), max(passes, key=lambda k: passes[k])
         notes.append(

@@ -1,10 +1,11 @@
 """Learning curves that a run left in its folder; a damaged file costs its curves, not the report."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gkdbench.report.bounds import LARGEST, is_text
 
 FILE = "curves.json"
 SCHEMA = 1
@@ -19,7 +20,7 @@ class StageCurves:
     name: str
     steps: tuple[int, ...]
     terms: dict[str, tuple[float | None, ...]]
-    """Each weighted term of the loss at each step; None where it was not logged or no number."""
+    """Each weighted term of the loss at each step; None where it was not logged, or no number that can be drawn."""
     lr: tuple[float | None, ...] = ()
     """Learning rate at each step; empty where it was not logged."""
 
@@ -62,11 +63,14 @@ def _stage(content: Any) -> StageCurves:
     if not isinstance(content, dict) or not isinstance(content["terms"], dict):
         raise ValueError("a stage has no terms")
     steps = content["steps"]
-    if not isinstance(steps, list) or not all(isinstance(step, int) and not isinstance(step, bool) for step in steps):
-        raise ValueError("'steps' are no whole numbers")
-    terms = {str(name): _numbers(values, len(steps)) for name, values in content["terms"].items()}
+    if not isinstance(steps, list) or not all(type(step) is int and abs(step) < LARGEST for step in steps):
+        raise ValueError("'steps' are no whole numbers below 1e15")
+    name, terms = str(content["name"]), content["terms"]
+    if not all(map(is_text, (name, *terms))):
+        raise ValueError("a name holds half a character (a lone surrogate)")
+    values = {term: _numbers(logged, len(steps)) for term, logged in terms.items()}
     lr = content.get("lr") or []
-    return StageCurves(str(content["name"]), tuple(steps), terms, _numbers(lr, len(steps)) if lr else ())
+    return StageCurves(name, tuple(steps), values, _numbers(lr, len(steps)) if lr else ())
 
 
 def _numbers(values: Any, count: int) -> tuple[float | None, ...]:
@@ -80,8 +84,4 @@ def _number(value: Any) -> float | None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError("a value is no number")
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
+    return float(value) if -LARGEST < value < LARGEST else None

@@ -1,7 +1,7 @@
 """How large an effect is: against the baseline, against the teacher, and on the worst target. Seed by seed."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gkdbench.metrics.statistics import Interval, t_interval
@@ -45,6 +45,14 @@ class Effects:
     gap: Effect | None
     """In-domain minus OOD mean, points."""
     worst: WorstTarget | None
+    notes: tuple[str, ...] = ()
+    """What must be said of them: that another run stands in for a teacher's run that is not there."""
+
+
+def gain_over(row: MethodRow, baseline: MethodRow | None) -> Effect | None:
+    """Return how far a row's OOD mean is above the baseline's of the same seed, in points; None without such a pair."""
+    base = _by_seed(baseline, ood)
+    return _effect({seed: value - base[seed] for seed, value in _by_seed(row, ood).items() if seed in base})
 
 
 def effects(comparison: Comparison, baseline: MethodRow | None) -> tuple[Effects, ...]:
@@ -53,24 +61,34 @@ def effects(comparison: Comparison, baseline: MethodRow | None) -> tuple[Effects
     A run is set against the baseline's run of its own seed, and against the run of the teacher that it names, or that
     is of its teacher seed. Rows that are kept out of the ranking are set against nothing.
     """
-    base = _by_seed(baseline, ood)
     taught = _teachers(comparison)
     return tuple(
-        _effects(comparison, row, base if row is not baseline else {}, taught)
+        _effects(comparison, row, baseline if row.comparable and row is not baseline else None, taught)
         for row in comparison.rows
         if row.status == "done"
     )
 
 
-def _teachers(comparison: Comparison) -> Callable[[Record], float | None]:
-    """Return what finds the OOD mean of a run's teacher; without the run that it names, one of the largest row."""
+@dataclass(frozen=True)
+class _Teacher:
+    """What a run is set against: the OOD mean of a run of its teacher."""
+
+    ood: float
+    stands_in: bool
+    """It is not the run that was named."""
+
+
+def _teachers(comparison: Comparison) -> Callable[[Record], _Teacher | None]:
+    """Return what finds a run's teacher; without the run that it names, one of the largest row."""
     rows = [row for row in comparison.rows if row.teacher and row.comparable and row.status == "done"]
     by_run = {record.run_id: value for row in rows for record in row.records if (value := ood(record)) is not None}
     by_seed = _by_seed(max(rows, key=lambda row: len(row.records), default=None), ood)
 
-    def find(record: Record) -> float | None:
-        named = by_run.get(record.teacher_run_id or "")
-        return by_seed.get(record.spec.teacher_seed) if named is None else named
+    def find(record: Record) -> _Teacher | None:
+        name, seed = record.teacher_run_id, record.spec.teacher_seed
+        if name is not None and name in by_run:
+            return _Teacher(by_run[name], stands_in=False)
+        return _Teacher(by_seed[seed], stands_in=name is not None) if seed in by_seed else None
 
     return find
 
@@ -78,28 +96,37 @@ def _teachers(comparison: Comparison) -> Callable[[Record], float | None]:
 def _effects(
     comparison: Comparison,
     row: MethodRow,
-    base: Mapping[int, float],
-    taught: Callable[[Record], float | None],
+    baseline: MethodRow | None,
+    taught: Callable[[Record], _Teacher | None],
 ) -> Effects:
-    gain: dict[int, float] = {}
+    base = _by_seed(baseline, ood)
     retained: dict[int, float] = {}
     closed: dict[int, float] = {}
-    for record in row.records if row.comparable else ():
-        seed, value = record.spec.seed, ood(record)
-        if value is None:
+    replaced: list[int] = []
+    for record in row.records if row.comparable and not row.teacher else ():
+        seed, value, teacher = record.spec.seed, ood(record), taught(record)
+        if value is None or teacher is None:
             continue
+        if teacher.stands_in:
+            replaced.append(seed)
+        if teacher.ood > 0:
+            retained[seed] = 100 * value / teacher.ood
         below = base.get(seed)
-        if below is not None:
-            gain[seed] = value - below
-        above = None if row.teacher else taught(record)
-        if above is None:
-            continue
-        if above > 0:
-            retained[seed] = 100 * value / above
-        if below is not None and above > below:
-            closed[seed] = 100 * (value - below) / (above - below)
-    return Effects(row, _effect(gain), _effect(retained), _effect(closed), _effect(_by_seed(row, gap)),
-                   _worst(row, comparison.targets))  # fmt: skip
+        if below is not None and teacher.ood > below:
+            closed[seed] = 100 * (value - below) / (teacher.ood - below)
+    notes = _stand_ins(sorted(replaced)) if retained or closed else ()
+    return Effects(row, gain_over(row, baseline), _effect(retained), _effect(closed), _effect(_by_seed(row, gap)),
+                   _worst(row, comparison.targets), notes)  # fmt: skip
+
+
+def _stand_ins(seeds: Sequence[int]) -> tuple[str, ...]:
+    if not seeds:
+        return ()
+    listed = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    return (
+        f"{listed}: the run of the teacher that is named is not among the comparable rows; a run of the same teacher "
+        "seed stands in for it.",
+    )
 
 
 def _worst(row: MethodRow, targets: Iterable[str]) -> WorstTarget | None:

@@ -34,6 +34,8 @@ class Evidence:
     ranked: RankedRows | None = None
     warnings: tuple[str, ...] = ()
     """A line per file of counts that could not be read."""
+    wanted: str | None = None
+    """The baseline that was asked for by name."""
 
     @property
     def ranking(self) -> Ranking | None:
@@ -47,11 +49,12 @@ def evidence(comparison: Comparison, folders: Mapping[str, Path], baseline: str 
     Args:
         comparison: the rows.
         folders: where each run's files lie, by run id; a run without counts per image takes no part in their tests.
-        baseline: label or method of the row that others are compared with; by default as benchmark packages say.
+        baseline: name, label or method of the row that others are compared with; by default as benchmark packages say.
     """
     base = baseline_row(comparison, baseline)
     of_rows, ranked = effects(comparison, base), rank_rows(comparison)
     if base is None:
-        return Evidence(comparison, None, of_rows, ranked=ranked)
+        return Evidence(comparison, None, of_rows, ranked=ranked, wanted=baseline)
     differences, warnings = image_tests(comparison, base, folders)
-    return Evidence(comparison, base, of_rows, differences, target_tests(comparison, base), ranked, warnings)
+    over_targets = target_tests(comparison, base)
+    return Evidence(comparison, base, of_rows, differences, over_targets, ranked, warnings, baseline)

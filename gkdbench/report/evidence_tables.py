@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from gkdbench.metrics.statistics import RESAMPLES
+from gkdbench.metrics.bootstrap import RESAMPLES, smallest_p
 from gkdbench.report.comparison import MethodRow
 from gkdbench.report.effects import Effect
 from gkdbench.report.evidence import Evidence
 from gkdbench.report.finding import counted
 from gkdbench.report.layout import Cell, Column, Lettering, Row, Table
 from gkdbench.report.significance import MOST_SEEDS, RankedRows, RowRanks, RowTests, SplitTest, averaged_targets
-from gkdbench.report.tables import ABSENT, HALF_WIDTH, mean_cell, shown
+from gkdbench.report.tables import ABSENT, HALF_WIDTH, mean_cell, signed
+from gkdbench.report.visible_text import shown_p, with_minus
 
 ALPHA = 0.05
 _EXTRA = 1 + 1e-9
@@ -28,7 +30,7 @@ def evidence_tables(found: Evidence) -> tuple[Table, ...]:
 
 
 def _base(found: Evidence) -> str:
-    return found.baseline.label if found.baseline else "the baseline"
+    return found.baseline.name if found.baseline else "the baseline"
 
 
 def effects_table(found: Evidence) -> Table:
@@ -43,9 +45,9 @@ def effects_table(found: Evidence) -> Table:
             worst_name = Cell(worst.name, hover=hover)
         rows.append(
             Row(
-                head=row.label,
+                head=row.name,
                 cells=(
-                    _effect(one.gain, row, signed=True),
+                    _effect(one.gain, row, plus=True),
                     _effect(one.retained, row),
                     _effect(one.closed, row),
                     _effect(one.gap, row),
@@ -53,7 +55,7 @@ def effects_table(found: Evidence) -> Table:
                     _effect(worst.score if worst else None, row),
                     Cell(str(len(row.records)), float(len(row.records)), hover=_seeds(row.seeds)),
                 ),
-                letters=lettering.mark(row.footnotes),
+                letters=lettering.mark([*row.footnotes, *one.notes]),
                 kind="teacher" if row.teacher else "plain",
             )
         )
@@ -77,16 +79,21 @@ def effects_table(found: Evidence) -> Table:
     )
 
 
-def _effect(effect: Effect | None, row: MethodRow, signed: bool = False) -> Cell:
+def _no_baseline(found: Evidence) -> str:
+    asked = " of a baseline" if found.wanted is None else f" {found.wanted!r}, the baseline that was asked for,"
+    return f"No comparable row{asked} is among the runs"
+
+
+def _effect(effect: Effect | None, row: MethodRow, plus: bool = False) -> Cell:
     if effect is None:
         return ABSENT
     values = tuple(effect.by_seed.values())
-    return mean_cell(effect.interval, values, few=len(values) != len(row.records), signed=signed)
+    return mean_cell(effect.interval, values, few=len(values) != len(row.records), plus=plus)
 
 
 def _effect_rules(found: Evidence) -> Iterable[str]:
     if found.baseline is None:
-        yield "No comparable row of a baseline is among the runs, so there is no gain."
+        yield f"{_no_baseline(found)}, so there is no gain."
     else:
         yield (
             f"Gain: OOD mean minus that of {_base(found)} of the same seed; n in brackets where not all seeds have a "
@@ -109,12 +116,12 @@ def differences_table(found: Evidence) -> Table:
     rows = []
     for one in found.differences:
         letters = lettering.mark([*one.row.footnotes, *_gaps(one.splits)])
-        rows.append(Row(one.row.label, (*_split_cells(one), _seeds_cell(one)), letters))
+        rows.append(Row(one.row.name, (*_split_cells(one), _seeds_cell(one)), letters))
     return Table(
         slug=f"{comparison.slug}-differences",
         title=f"Differences: {comparison.title}",
-        caption=f"mIoU minus that of {_base(found)}, in points, on the same images; interval and p in the hover text "
-        "and the table of tests. *: other images would hardly turn the sign (corrected p below 0.05). n: seeds paired.",
+        caption=f"mIoU minus that of {_base(found)}, in points, on the same images; intervals and p values: table of "
+        "tests. *: other images would hardly turn the sign (corrected p below 0.05). n: seeds paired.",
         columns=(Column("method", False), *(Column(split) for split in comparison.splits), Column("n")),
         rows=tuple(rows),
         rules=_test_rules(found.differences),
@@ -136,10 +143,16 @@ def _split_cell(test: SplitTest) -> Cell:
         return Cell("–", precise="", hover=_why_not(test))
     star = "*" if test.corrected < ALPHA else ""
     hover = (
-        f"95 % interval {_signed(difference.low, 2)} to {_signed(difference.high, 2)}; p {_p(difference.p)}, "
-        f"corrected {_p(test.corrected)}; {_paired(test)}"
+        f"95 % interval {signed(difference.low, 2)} to {signed(difference.high, 2)}; p {shown_p(difference.p)}, "
+        f"corrected {shown_p(test.corrected)}; {_paired(test)}"
     )
-    return Cell(_signed(difference.value, 1) + star, difference.value, shown(difference.value, 2), hover=hover)
+    cell = _difference(difference.value)
+    return replace(cell, text=cell.text + star, hover=with_minus(hover))
+
+
+def _difference(value: float) -> Cell:
+    """Return a difference in points, rounded where it is read and whole where it is computed with."""
+    return Cell(signed(value, 1), value, repr(value)) if math.isfinite(value) else ABSENT
 
 
 def _seeds_cell(one: RowTests) -> Cell:
@@ -172,8 +185,8 @@ def _paired(test: SplitTest) -> str:
 
 
 def _test_rules(differences: Sequence[RowTests]) -> tuple[str, ...]:
-    number = sum(test.difference is not None for one in differences for test in one.splits.values())
-    least = number / RESAMPLES
+    number = sum(not math.isnan(test.corrected) for one in differences for test in one.splits.values())
+    least = number * smallest_p(RESAMPLES)
     limit = f" Of {number} tests no corrected p is below {least:.4f}" + (
         ", so none can be below 0.05: judge single differences by their intervals." if least >= ALPHA else "."
     )
@@ -198,15 +211,12 @@ def tests_table(found: Evidence) -> Table:
             cells = [ABSENT] * 5
             if difference is not None:
                 cells = [
-                    *(
-                        Cell(_signed(value, 1), value, shown(value, 2)) if math.isfinite(value) else ABSENT
-                        for value in (difference.value, difference.low, difference.high)
-                    ),
+                    *map(_difference, (difference.value, difference.low, difference.high)),
                     _p_cell(difference.p),
                     _p_cell(test.corrected),
                 ]
             said = _paired(test) if difference is not None else f"nothing: {_why_not(test)}"
-            rows.append(Row(one.row.label, (Cell(split), *cells, Cell(said)), letters))
+            rows.append(Row(one.row.name, (Cell(split), *cells, Cell(said)), letters))
     return Table(
         slug=f"{comparison.slug}-tests",
         title=f"Tests: {comparison.title}",
@@ -238,22 +248,17 @@ def ranks_table(found: Evidence) -> Table:
             continue
         rank = ranks.get(id(row))
         cells = (
-            ABSENT if rank is None else Cell(f"{rank:.2f}", rank),
-            *_signed_ranks(tests.get(id(row)), row is found.baseline),
+            ABSENT if rank is None else Cell(f"{rank:.2f}", rank, repr(rank)),
+            *(_signed_ranks(tests.get(id(row)), row is found.baseline) if found.baseline else ()),
         )
-        rows.append(Row(row.label, cells, lettering.mark(row.footnotes)))
+        rows.append(Row(row.name, cells, lettering.mark(row.footnotes)))
+    against = f", and signed ranks against {_base(found)}" if found.baseline else ""
+    tested = (Column("median difference"), Column("p"), Column("p (Holm)"), Column("paired", False))
     return Table(
         slug=f"{comparison.slug}-ranks",
         title=f"Over all targets: {comparison.title}",
-        caption=f"Average ranks by {comparison.metric}, 1 the best, and signed ranks against {_base(found)}.",
-        columns=(
-            Column("method", False),
-            Column("average rank"),
-            Column("median difference"),
-            Column("p"),
-            Column("p (Holm)"),
-            Column("paired", False),
-        ),
+        caption=f"Average ranks by {comparison.metric}, 1 the best{against}.",
+        columns=(Column("method", False), Column("average rank"), *(tested if found.baseline else ())),
         rows=tuple(rows),
         rules=tuple(_rank_rules(found)),
         footnotes=lettering.listing(),
@@ -271,16 +276,18 @@ def _signed_ranks(one: RowRanks | None, baseline: bool) -> tuple[Cell, ...]:
     if not test.pairs:
         return (ABSENT, ABSENT, ABSENT, Cell("nothing: no target and seed in common with the baseline"))
     pairs = f"{counted(test.pairs, 'pair')}: {counted(one.targets, 'target')}, {_seeds(one.seeds)}"
-    median = Cell(_signed(test.median, 1), test.median, shown(test.median, 2))
+    median = _difference(test.median)
     if math.isnan(test.p):
         return (median, ABSENT, ABSENT, Cell(f"{pairs}; no pair differs"))
     if test.p <= test.least * _EXTRA and test.least > ALPHA / 10:
-        pairs += f"; p cannot be below {_p(test.least)}"
+        pairs += f"; p cannot be below {shown_p(test.least)}"
     return (median, _p_cell(test.p), _p_cell(one.corrected), Cell(pairs))
 
 
 def _rank_rules(found: Evidence) -> Iterable[str]:
     targets = ", ".join(averaged_targets(found.comparison))
+    if found.baseline is None:
+        yield f"{_no_baseline(found)}, so no row is tested against one."
     if found.over_targets:
         yield (
             "Signed ranks (Wilcoxon, two-sided, exact up to 200 pairs): pairs are one target and one seed that the row "
@@ -297,7 +304,7 @@ def _rank_rules(found: Evidence) -> Iterable[str]:
     critical = "" if math.isnan(ranking.critical) else (
         f" Ranks that differ by less than {ranking.critical:.2f} are not told apart (Nemenyi, 5 %)."
     )  # fmt: skip
-    friedman = "" if math.isnan(ranking.p) else f" Friedman's test that all are alike: p {_p(ranking.p)}."
+    friedman = "" if math.isnan(ranking.p) else f" Friedman's test that all are alike: p {shown_p(ranking.p)}."
     yield (
         f"Ranks: {len(ranked.names)} rows over {ranking.blocks} blocks of one target ({targets}) and one seed "
         f"({_seeds(ranked.seeds)}: those that nine in ten rows share).{friedman}{critical}"
@@ -306,17 +313,8 @@ def _rank_rules(found: Evidence) -> Iterable[str]:
         yield f"Without a rank, as blocks are missing: {', '.join(ranked.left_out)}."
 
 
-def _signed(value: float, digits: int) -> str:
-    text = shown(value, digits)
-    return f"+{text}" if float(text) > 0 else text
-
-
-def _p(value: float) -> str:
-    return "not known" if math.isnan(value) else f"{value:.4f}" if value >= 0.0001 else "<0.0001"
-
-
 def _p_cell(value: float) -> Cell:
-    return ABSENT if math.isnan(value) else Cell(_p(value), value, f"{value:.6g}")
+    return ABSENT if math.isnan(value) else Cell(shown_p(value), value, repr(value))
 
 
 def _seeds(seeds: Sequence[int]) -> str:

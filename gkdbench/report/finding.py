@@ -27,7 +27,7 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def listed(names: list[str], most: int = 4) -> str:
+def joined(names: list[str], most: int = 4) -> str:
     """Return `a, b and 3 others`; all of them where that is not longer."""
     if len(names) <= most + 1:
         return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from textwrap import shorten
 
+from gkdbench.report.visible_text import visible, with_minus
+
 _NAMES, _PLOT, _ROW, _FOOT = 150, 420, 20, 30
 _MARGIN = 24
 """At the right end, for half a number."""
@@ -38,7 +40,7 @@ def forest(dots: Sequence[Dot], label: str) -> str:
 
     parts = []
     for place in range(-round(limit / step), round(limit / step) + 1):
-        x, text = across(place * step), f"{place * step:+.3g}" if place else "0"
+        x, text = across(place * step), with_minus(f"{place * step:+.3g}") if place else "0"
         line = 'class="zero"' if place == 0 else 'class="tick"'
         parts.append(
             f'<path {line} d="M{x:.1f} 0V{high}"/><text x="{x:.1f}" y="{high + 14}" class="axis">{text}</text>'
@@ -46,7 +48,7 @@ def forest(dots: Sequence[Dot], label: str) -> str:
     for place, dot in enumerate(dots):
         parts.append(_dot(dot, (place + 0.5) * _ROW, across))
     return (
-        f'<svg class="forest" role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {high + _FOOT}" '
+        f'<svg class="forest" role="img" aria-label="{escape(visible(label))}" viewBox="0 0 {width} {high + _FOOT}" '
         f'style="max-width: {1.2 * width:.0f}px">{"".join(parts)}'
         f'<text x="{_NAMES + _PLOT / 2}" y="{high + 27}" class="axis">points, second minus first</text></svg>'
     )
@@ -54,13 +56,14 @@ def forest(dots: Sequence[Dot], label: str) -> str:
 
 def _dot(dot: Dot, y: float, across: Callable[[float], float]) -> str:
     interval = ""
-    told = f"{dot.name}: {dot.value:+.2f}"
+    told = with_minus(f"{dot.value:+.2f}")
     if dot.low is not None and dot.high is not None:
         interval = f'<path class="range" d="M{across(dot.low):.1f} {y}H{across(dot.high):.1f}"/>'
-        told += f", {dot.low:+.2f} to {dot.high:+.2f}"
+        told += with_minus(f", {dot.low:+.2f} to {dot.high:+.2f}")
+    told = f"{dot.name}: {told}"
     sure = dot.low is not None and dot.high is not None and not dot.low <= 0 <= dot.high
     return (
-        f'<g><title>{escape(told)}</title><text x="{_NAMES - 12}" y="{y + 4}" class="name">'
-        f"{escape(shorten(dot.name, 22, placeholder=' …'))}</text>{interval}"
+        f'<g><title>{escape(visible(told))}</title><text x="{_NAMES - 12}" y="{y + 4}" class="name">'
+        f"{escape(shorten(visible(dot.name), 22, placeholder=' …'))}</text>{interval}"
         f'<circle class="{"dot sure" if sure else "dot"}" cx="{across(dot.value):.1f}" cy="{y}" r="4.5"/></g>'
     )

@@ -8,6 +8,7 @@ from itertools import groupby
 from markupsafe import Markup
 
 from gkdbench.report.layout import Cell, Column, Row, Table
+from gkdbench.report.visible_text import visible, with_minus
 
 LONG = 40
 """Letters from which a cell of words breaks into lines."""
@@ -42,7 +43,7 @@ def header_rows(table: Table, sortable: bool = True) -> Markup:
     for group, members in groupby(enumerate(table.columns), key=lambda one: one[1].group):
         columns = list(members)
         if group:
-            upper.append(f'<th scope="colgroup" colspan={len(columns)} class="group">{escape(group)}</th>')
+            upper.append(f'<th scope="colgroup" colspan={len(columns)} class="group">{_plain(group)}</th>')
             lower.extend(_title(column, place, column.short or column.title, sortable) for place, column in columns)
         else:
             down = " rowspan=2" if grouped else ""
@@ -54,7 +55,7 @@ def header_rows(table: Table, sortable: bool = True) -> Markup:
 def _title(column: Column, place: int, text: str, sortable: bool, more: str = "") -> str:
     mark = ' class="num"' if column.numeric else ""
     # A title of one word never breaks; one of several may.
-    shown = f"<span{'' if ' ' in text else ' class=one'}>{escape(text)}</span>"
+    shown = f"<span{'' if ' ' in text else ' class=one'}>{_plain(text)}</span>"
     inner = f'<button type="button">{shown}</button>' if sortable else shown
     at = f" data-column={place}" if sortable else ""
     return f'<th scope="col"{mark}{at}{more}>{inner}</th>'
@@ -74,15 +75,15 @@ def _row(table: Table, row: Row, facts: RowFacts, sortable: bool) -> str:
 
 
 def _head(row: Row, links: Sequence[Link]) -> str:
-    name, letters = escape(row.head), f"<sup>{escape(','.join(row.letters))}</sup>" if row.letters else ""
+    name, letters = _plain(row.head), f"<sup>{escape(','.join(row.letters))}</sup>" if row.letters else ""
     if len(links) == 1:
         return f"{_anchor(links[0], name)}{letters}"
-    several = ", ".join(_anchor(link, escape(link.text)) for link in links)
+    several = ", ".join(_anchor(link, _plain(link.text)) for link in links)
     return f"{name}{letters} <small>{several}</small>" if several else f"{name}{letters}"
 
 
 def _anchor(link: Link, text: str) -> str:
-    title = f' title="{escape(link.title)}"' if link.title else ""
+    title = f' title="{_plain(link.title)}"' if link.title else ""
     return f'<a href="#{escape(link.anchor)}"{title}>{text}</a>'
 
 
@@ -104,8 +105,27 @@ def _cell(cell: Cell, numeric: bool, sortable: bool) -> str:
     span = f" colspan={cell.span}" if cell.span > 1 else ""
     known = sortable and cell.number is not None and cell.number == cell.number
     number = f" data-sort={cell.number:.9g}" if known else ""
-    hover = cell.hover or (cell.precise if cell.precise not in (None, cell.text) else "")
-    title = f' title="{escape(hover)}"' if hover else ""
+    shown = _number if numeric else str
+    precise = _precise(cell) if numeric else cell.precise
+    hover = cell.hover or (precise if precise and precise != shown(cell.text) else "")
+    title = f' title="{_plain(hover)}"' if hover else ""
     before, after = _WRAPPED[cell.rank]
-    text = " <br>".join(map(escape, cell.stacked or (cell.text,)))
+    text = " <br>".join(_plain(shown(part)) for part in cell.stacked or (cell.text,))
     return f"<td{mark}{span}{number}{title}>{before}{text}{after}</td>"
+
+
+def _number(text: str) -> str:
+    """Return a number with its signs; in a cell that breaks into lines ± stays with what follows."""
+    return with_minus(text).replace("± ", "±\u00a0")
+
+
+def _precise(cell: Cell) -> str:
+    """Return a figure with more digits than its cell shows, but no more than anybody reads."""
+    try:
+        return _number(f"{float(cell.precise or ''):.6g}")
+    except ValueError:
+        return _number(cell.precise or "")
+
+
+def _plain(text: str) -> str:
+    return escape(visible(text))

@@ -18,6 +18,7 @@ from gkdbench.report.tex_page import (
     wrapped,
 )
 from gkdbench.report.tex_text import tex_text
+from gkdbench.report.visible_text import with_minus
 
 _MOST_NOTES = 0.4
 """Share of the height that notes may take below a table; if they need more, they have pages of their own."""
@@ -149,7 +150,7 @@ def _row(row: Row, columns: Sequence[Column]) -> str:
 def _cell(cell: Cell, numeric: bool) -> str:
     if cell.span > 1:
         return f"\\multicolumn{{{cell.span}}}{{l}}{{{tex_text(cell.text)}}}"
-    lines = list(map(tex_text, cell_lines(cell, numeric)))
+    lines = [tex_text(with_minus(line) if numeric else line) for line in cell_lines(cell, numeric)]
     if cell.rank:
         lines[0] = f"\\{'textbf' if cell.rank == 'best' else 'underline'}{{{lines[0]}}}"
     return _stack(lines, numeric)

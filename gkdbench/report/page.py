@@ -18,7 +18,9 @@ from gkdbench.report.html_table import Link, RowFacts, header_rows, table_rows
 from gkdbench.report.layout import Row, Table
 from gkdbench.report.row_links import ComparisonRows, RunLinks
 from gkdbench.report.run_views import RunView, run_views, runs_table
+from gkdbench.report.study_tables import printed_count
 from gkdbench.report.summary import glance_table, summary_sentence
+from gkdbench.report.visible_text import visible
 
 __all__ = ["COMMAND", "PageContent", "RunView", "Section", "render", "render_page", "run_views"]
 
@@ -57,6 +59,13 @@ class PageContent:
     """Figures of published values."""
     findings: tuple[Finding, ...] = ()
     """Answers to "Can this be compared?"."""
+    left_out: tuple[str, ...] = ()
+    """One line per file beside a record that could not be read; the record itself is shown."""
+
+    @property
+    def printed(self) -> int:
+        """Return how many of the study's tables hold numbers that others printed."""
+        return printed_count(self.paper)
 
 
 def render_page(content: PageContent) -> str:
@@ -98,6 +107,7 @@ def render(template: str, **context: Any) -> str:
         loader=PackageLoader("gkdbench.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_seen,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -117,6 +127,11 @@ def render(template: str, **context: Any) -> str:
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'",
         **context,
     )
+
+
+def _seen(value: Any) -> Any:
+    """Return what a template prints; HTML of our own is as it should be."""
+    return value if isinstance(value, Markup) or not isinstance(value, str) else visible(value)
 
 
 def _headline(drawing: Drawing) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -11,6 +12,10 @@ from gkdbench.errors import DataError
 from gkdbench.report.layout import Cell, Column, Row, Table
 
 SOURCE = "GKD, CVPR 2026, arXiv 2603.02554"
+READ_OFF = 0.2
+"""How far a value that was read off a figure may be off."""
+_EXACT = 1e-9
+"""No printed digit is as small."""
 BLANK = Cell("", precise="")
 MISSING = Cell("–", precise="")
 
@@ -67,6 +72,18 @@ class Published:
     def number(self) -> float:
         """Return the value as a number."""
         return float(self.value)
+
+    @property
+    def margin(self) -> float:
+        """Return how far from the printed value the one that is meant may be: half of the last digit, or READ_OFF."""
+        half = 0.5 * 10.0 ** int(Decimal(self.value).as_tuple().exponent)
+        return max(half, READ_OFF) if self.approximate else half
+
+    def meets(self, low: float, high: float) -> bool:
+        """Say whether an interval reaches a value that is printed like this one: for 54.9 those of [54.85, 54.95)."""
+        # halves of decimals are no exact floats
+        least, most = self.number - self.margin - _EXACT, self.number + self.margin - _EXACT
+        return low < most and high > least
 
     @property
     def text(self) -> str:
@@ -178,7 +195,7 @@ def origin_rules(file: str, numbers: Sequence[Published]) -> tuple[str, ...]:
     approximate = any(number.approximate for number in numbers)
     return (
         SECOND_HAND.get(file, f"Source: {SOURCE}.") + f" File: results/paper/{file}.csv.",
-        *(["~: approximate, read off a figure or stated with a tilde."] if approximate else []),
+        *([f"~: approximate, read off a figure (to {READ_OFF}) or stated with a tilde."] if approximate else []),
     )
 
 

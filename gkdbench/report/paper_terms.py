@@ -1,13 +1,13 @@
 """Whether runs were made on the terms that a study's table is about; if not, why not, in words."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from gkdbench.errors import UsageError
 from gkdbench.report.comparison import IN_DOMAIN, MethodRow
-from gkdbench.report.records import facts, plain, shown_options
+from gkdbench.report.origins import mixed_environments
+from gkdbench.report.records import plain, shown_options
 from gkdbench.run.record import Protocol, Record
 from gkdbench.spec.benchmark import IN_DOMAIN as SOURCE_PART
 from gkdbench.spec.benchmark import Benchmark
@@ -26,7 +26,7 @@ def departures(row: MethodRow) -> list[str]:
     benchmark = installed(row.records[0].spec.benchmark)
     if benchmark is not None:
         found.extend(dict.fromkeys(reason for record in row.records for reason in _from_benchmark(record, benchmark)))
-    found.extend(_mixed(row.records))
+    found.extend(mixed_environments(row.records))
     return found
 
 
@@ -52,32 +52,6 @@ def installed(name: str) -> Benchmark | None:
         return find_benchmark(name).benchmark
     except UsageError:
         return None
-
-
-def environment_of(record: Record) -> str:
-    """Return in words what figures may depend on besides the spec: device and libraries of computation."""
-    flat = facts(record.environment)
-    names = [name for name in sorted(flat) if name.split(".")[-1] in ("torch", "device", "gpu")]
-    return ", ".join(f"{name.split('.')[-1]} {flat[name]}" for name in names)
-
-
-def environments(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Return records by environment, in order of its words."""
-    found: defaultdict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        found[environment_of(record)].append(record)
-    return dict(sorted(found.items()))
-
-
-def _mixed(records: Iterable[Record]) -> list[str]:
-    found = environments(records)
-    if len(found) < 2:
-        return []
-    parts = [
-        f"{name or 'not recorded'} (seed {', '.join(map(str, sorted(r.spec.seed for r in runs)))})"
-        for name, runs in found.items()
-    ]
-    return [f"mixed environments: {' and '.join(parts)}."]
 
 
 def _in_detail(record: Record) -> list[str]:

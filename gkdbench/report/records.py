@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from gkdbench.errors import GkdbenchError
+from gkdbench.errors import DataError, GkdbenchError
+from gkdbench.report.bounds import encodable, fault
 from gkdbench.run.record import Record, find_records, read_record
 from gkdbench.spec.method_names import find_method, is_path, recorded_name
 
@@ -37,19 +39,28 @@ def load_records(results: Path, published: Path | None = None) -> Loaded:
     skipped: dict[Path, str] = {}
     for path in (*own, *committed):
         try:
-            record = read_record(path)
+            record = _sound(path)
         except GkdbenchError as error:
             # One file can be reached through both folders; it is one problem.
-            skipped.setdefault(path.resolve(), one_line(str(error)))
-            continue
-        except (ValueError, RecursionError) as error:  # JSON that is valid and yet cannot be held: numbers, depth
-            skipped.setdefault(path.resolve(), one_line(f"{path}: cannot be read ({error})"))
+            skipped.setdefault(path.resolve(), encodable(one_line(str(error))))
             continue
         found = by_run.get(record.run_id)
         if found is None or (found.status != "done" and record.status == "done"):
             by_run[record.run_id], folders[record.run_id] = record, path.parent
     ordered = sorted(by_run.values(), key=lambda record: record.run_id)
     return Loaded(tuple(ordered), tuple(skipped.values()), folders)
+
+
+def _sound(path: Path) -> Record:
+    """Read a record that a report can hold; DataError says what it cannot, and under which key."""
+    try:
+        record = read_record(path)
+        wrong = fault(record)
+    except (ValueError, OverflowError, RecursionError) as error:  # JSON that is valid and yet cannot be held
+        raise DataError(f"{path}: cannot be read ({error})") from error
+    if wrong is not None:
+        raise DataError(f"{path}: {wrong}; correct the file or take it away")
+    return record
 
 
 def is_teacher(record: Record) -> bool:
@@ -89,7 +100,13 @@ def shown_options(record: Record, defaults: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _found_by(record: Record) -> str:
-    return recorded_name(record.spec.method, record.spec.method_source)
+    return _installed_name(record.spec.method, record.spec.method_source)
+
+
+@lru_cache(maxsize=1024)
+def _installed_name(name: str, origin: str) -> str:
+    # a thousand runs are of few methods, and each look-up reads the metadata of packages
+    return recorded_name(name, origin)
 
 
 def plain(value: Any) -> str:
@@ -116,13 +133,18 @@ def budget_total(record: Record, name: str) -> float | None:
     return sum(parts) if parts else None
 
 
-def facts(environment: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def facts(environment: Mapping[str, Any]) -> dict[str, str]:
     """Return the environment as one flat mapping of dotted names to text."""
-    flat: dict[str, str] = {}
-    for key, value in environment.items():
+    return {name: plain(value) for name, value in flat(environment).items()}
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one of dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            flat.update(facts(value, f"{name}."))
+            found.update(flat(value, f"{name}."))
         else:
-            flat[name] = plain(value)
-    return flat
+            found[name] = value
+    return found

@@ -45,16 +45,16 @@ class ComparisonRows:
         self._links = links
         self.two = _two(comparison)
         """Ids of two runs worth comparing; empty where there are none."""
-        self._by_label: defaultdict[str, list[MethodRow]] = defaultdict(list)
+        self._by_name: defaultdict[str, list[MethodRow]] = defaultdict(list)
         for row in comparison.rows:
-            self._by_label[row.label].append(row)
+            self._by_name[row.name].append(row)
 
     def facts_in(self, table: Table) -> Callable[[Row], RowFacts]:
         """Return what tells, of a row of this table, the runs behind it and whether it is kept out of the ranking."""
         return partial(self._facts, table)
 
     def _facts(self, table: Table, row: Row) -> RowFacts:
-        found = [one for one in self._by_label.get(row.head, ()) if (one.status == "done") == (row.kind != "status")]
+        found = [one for one in self._by_name.get(row.head, ()) if (one.status == "done") == (row.kind != "status")]
         if len(found) > 1:
             spelt = dict(table.footnotes)
             notes = {spelt.get(letter, "") for letter in row.letters}

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from gkdbench.report.baseline import candidates
 from gkdbench.report.comparison import Comparison, MethodRow
-from gkdbench.report.finding import Finding, counted, listed
+from gkdbench.report.finding import Finding, counted, joined
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.records import budget_total, facts, one_line, plain
 from gkdbench.report.tables import shown
@@ -34,10 +34,10 @@ def _budgets(comparisons: Iterable[Comparison]) -> Finding:
     for comparison in comparisons:
         groups: defaultdict[tuple[float | None, ...], list[str]] = defaultdict(list)
         for row in candidates(comparison):
-            groups[tuple(budget_total(row.records[0], name) for name in PASSES)].append(row.label)
+            groups[tuple(budget_total(row.records[0], name) for name in PASSES)].append(row.name)
         if any(None in group for group in groups):
             silent = [label for group, labels in groups.items() if None in group for label in labels]
-            sentences.append(f"{comparison.title}: no full budget is recorded for {listed(silent)}.")
+            sentences.append(f"{comparison.title}: no full budget is recorded for {joined(silent)}.")
         if len(groups) < 2:
             continue
         parts = [part for index, name in enumerate(PASSES.values()) if (part := _range(groups, index, name))]
@@ -62,7 +62,7 @@ def _range(groups: dict[tuple[float | None, ...], list[str]], index: int, name: 
         return ""
     low, high = min(known), max(known)
     times = f", {high / low:.1f} times as many" if low else ""
-    return f"{name} from {low:,.0f} ({listed(known[low], 2)}) to {high:,.0f} ({listed(known[high], 2)}){times}"
+    return f"{name} from {low:,.0f} ({joined(known[low], 2)}) to {high:,.0f} ({joined(known[high], 2)}){times}"
 
 
 def _budget_table(comparison: Comparison, groups: dict[tuple[float | None, ...], list[str]]) -> Table:
@@ -86,7 +86,7 @@ def _seeds(comparisons: Sequence[Comparison]) -> Finding:
         counts = [row for row in comparison.rows if row.status == "done"]
         few = [row for row in counts if len(row.records) < FEW_SEEDS]
         spreads = {
-            row.label: stat.sd
+            row.name: stat.sd
             for row in counts
             if (stat := row.stat(lambda r: r.summary.ood if r.summary else None)) and stat.sd is not None
         }
@@ -179,7 +179,7 @@ def _environments(comparisons: Iterable[Comparison]) -> Finding:
             values[name].update(one.get(name, "not recorded") for one in known)
         mixed = {name: found for name, found in values.items() if len(found) > 1}
         if mixed:
-            sentences.append(f"{comparison.title}: runs differ in {listed(list(mixed), 8)}.")
+            sentences.append(f"{comparison.title}: runs differ in {joined(list(mixed), 8)}.")
         for name, found in mixed.items():
             parts = [f"{value} ({counted(number, 'run')})" for value, number in found.most_common()]
             rows.append(Row(comparison.title, (Cell(name), Cell("; ".join(parts)))))

@@ -1,18 +1,30 @@
 """Two runs side by side: what differs in how they were made, and whether they differ on the same images."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gkdbench.errors import UsageError
-from gkdbench.metrics.statistics import RESAMPLES, RULES, Difference, holm, paired_bootstrap, paired_class_bootstrap
-from gkdbench.report.image_counts import IN_DOMAIN, SplitCounts
+from gkdbench.metrics.bootstrap import RESAMPLES, RULES, Difference, paired_bootstrap, paired_class_bootstrap
+from gkdbench.metrics.statistics import holm
+from gkdbench.report.image_counts import FILE, IN_DOMAIN, SplitCounts
 from gkdbench.report.pairing import NOT_THE_RECORDS, OTHER_DATA, UNKNOWN_RULE, adds_up, same_images, unlike
-from gkdbench.report.records import budget_total, facts, plain
+from gkdbench.report.records import budget_total, flat, plain
 from gkdbench.run.record import Record, SplitResult
 
 UNTOLD = ("code", "targets")
 """Parts of a spec that are shown otherwise."""
+COSTS = {
+    "images": "images seen",
+    "student_passes": "passes of the student",
+    "teacher_passes": "passes of the teacher",
+    "training_s": "seconds of training",
+    "parameters": "parameters",
+}
+"""What is told of cost: key for scripts, title for people."""
+CODE = "code"
+"""Key of the method's code, told where one method was run in two versions."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +58,12 @@ class RunComparison:
     first: Record
     second: Record
     spec: dict[str, tuple[str, str]]
-    """What differs in how they were made."""
+    """What differs in how they were made, in words."""
+    made: dict[str, tuple[Any, Any]]
+    """The same as records hold it, by dotted keys of the spec, `commit` and `code`; None where one has no such key."""
     splits: dict[str, SplitDifference]
     cost: dict[str, tuple[float | None, float | None]]
+    """By the titles of COSTS."""
 
     @property
     def paired(self) -> str:
@@ -56,14 +71,17 @@ class RunComparison:
         return (
             "Intervals (95 %) and p values: bootstrap over images, both runs judged on the same resample of the same "
             f"images ({RESAMPLES:,} resamples, percentile); seeds are not resampled, so a difference says nothing "
-            "about other seeds. p of splits is also corrected for their number (Holm)."
+            "about other seeds. p of splits is also corrected for their number (Holm), p of classes is not."
         )
 
 
 def compare_runs(
-    first: Record, second: Record, counts: tuple[Mapping[str, SplitCounts], Mapping[str, SplitCounts]]
+    first: Record,
+    second: Record,
+    counts: tuple[Mapping[str, SplitCounts], Mapping[str, SplitCounts]],
+    damaged: Collection[str] = (),
 ) -> RunComparison:
-    """Compare two finished runs; `counts` are their per-image counts by split.
+    """Compare two finished runs; `counts` are their per-image counts by split, `damaged` the ids of runs without.
 
     Raises UsageError where a comparison would mean nothing: other classes, another mean, a run that is not done.
     """
@@ -80,16 +98,19 @@ def compare_runs(
         if here != there:
             raise UsageError(f"{first.run_id} and {second.run_id}: another {what} ({plain(here)} and {plain(there)})")
     before, after = _splits(first), _splits(second)
+    missing = {name: _missing(name, (first, second), counts, damaged) for name in before}
     found = {
-        name: _split(first, before[name], after[name], counts[0].get(name), counts[1].get(name))
+        name: _split(first, before[name], after[name], counts[0].get(name), counts[1].get(name), missing[name])
         for name in before
         if name in after
     }
     corrected = holm({name: one.difference.p if one.difference else math.nan for name, one in found.items()})
+    made = dict(_differing(first, second))
     return RunComparison(
         first,
         second,
-        dict(_differing(first, second)),
+        dict(_in_words(key, *pair) for key, pair in made.items()),
+        {key: (_value(here), _value(there)) for key, (here, there) in made.items()},
         {name: replace(one, corrected=corrected[name]) for name, one in found.items()},
         _cost(first, second),
     )
@@ -100,10 +121,30 @@ def _splits(record: Record) -> dict[str, SplitResult]:
     return {IN_DOMAIN: record.in_domain, **record.targets}
 
 
+def _missing(
+    split: str,
+    records: tuple[Record, Record],
+    counts: tuple[Mapping[str, SplitCounts], Mapping[str, SplitCounts]],
+    damaged: Collection[str],
+) -> str:
+    """Say which of the runs have no counts of a split; empty where both have."""
+    lacking = dict.fromkeys(
+        f"{record.run_id} {'has damaged' if record.run_id in damaged else 'has no'} counts per image"
+        for record, known in zip(records, counts, strict=True)
+        if split not in known
+    )
+    return f"{' and '.join(lacking)} ({FILE})" if lacking else ""
+
+
 def _split(
-    record: Record, first: SplitResult, second: SplitResult, before: SplitCounts | None, after: SplitCounts | None
+    record: Record,
+    first: SplitResult,
+    second: SplitResult,
+    before: SplitCounts | None,
+    after: SplitCounts | None,
+    missing: str,
 ) -> SplitDifference:
-    why_not = _unpaired(record, first, second, before, after)
+    why_not = _unpaired(record, first, second, before, after, missing)
     whole: Difference | None = None
     classes: list[Difference | None] = [None] * len(record.classes)
     if why_not is None:
@@ -125,13 +166,18 @@ def _split(
 
 
 def _unpaired(
-    record: Record, first: SplitResult, second: SplitResult, before: SplitCounts | None, after: SplitCounts | None
+    record: Record,
+    first: SplitResult,
+    second: SplitResult,
+    before: SplitCounts | None,
+    after: SplitCounts | None,
+    missing: str,
 ) -> str | None:
     """Say why images of a split cannot be paired; None where they can."""
     if (why_not := unlike(first, second)) is not None:
         return why_not
     if before is None or after is None:
-        return "a run has no counts per image (images.parquet)"
+        return missing
     if record.mean_rule not in RULES:
         return UNKNOWN_RULE
     if not (adds_up(before, first) and adds_up(after, second)):
@@ -144,14 +190,34 @@ def _points(one: Difference) -> Difference:
     return Difference(100 * one.value, 100 * one.low, 100 * one.high, one.p, one.images)
 
 
-def _differing(first: Record, second: Record) -> Iterator[tuple[str, tuple[str, str]]]:
-    here, there = (facts(record.spec.model_dump(mode="json")) for record in (first, second))
-    here["commit"], there["commit"] = str(first.commit), str(second.commit)
+_ABSENT = object()
+
+
+def _differing(first: Record, second: Record) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    here, there = (flat(record.spec.model_dump(mode="json")) for record in (first, second))
+    for known, record in ((here, first), (there, second)):
+        known["commit"] = _ABSENT if record.commit is None else record.commit
     for key in dict.fromkeys([*here, *there]):
-        if key.split(".")[0] not in UNTOLD and here.get(key) != there.get(key):
-            yield key, (here.get(key, "–"), there.get(key, "–"))
+        pair = here.get(key, _ABSENT), there.get(key, _ABSENT)
+        # by their text: to Python 1, 1.0 and True are equal
+        if key.split(".")[0] not in UNTOLD and _told(pair[0]) != _told(pair[1]):
+            yield key, pair
     if first.spec.method == second.spec.method and first.spec.code != second.spec.code:
-        yield "the method's code", (first.spec.code[:8], second.spec.code[:8])
+        yield CODE, (first.spec.code, second.spec.code)
+
+
+def _in_words(key: str, here: Any, there: Any) -> tuple[str, tuple[str, str]]:
+    if key == CODE:
+        return "the method's code", (here[:8], there[:8])
+    return key, (_told(here), _told(there))
+
+
+def _told(value: Any) -> str:
+    return "–" if value is _ABSENT else plain(value)
+
+
+def _value(value: Any) -> Any:
+    return None if value is _ABSENT else value
 
 
 def _cost(first: Record, second: Record) -> dict[str, tuple[float | None, float | None]]:
@@ -159,11 +225,11 @@ def _cost(first: Record, second: Record) -> dict[str, tuple[float | None, float 
     for record in (first, second):
         sides.append(
             {
-                "images seen": budget_total(record, "images"),
-                "passes of the student": budget_total(record, "student_passes"),
-                "passes of the teacher": budget_total(record, "teacher_passes"),
-                "seconds of training": record.cost.get("from_scratch", {}).get("wall_s"),
+                "images": budget_total(record, "images"),
+                "student_passes": budget_total(record, "student_passes"),
+                "teacher_passes": budget_total(record, "teacher_passes"),
+                "training_s": record.cost.get("from_scratch", {}).get("wall_s"),
                 "parameters": record.model.get("params"),
             }
         )
-    return {name: (sides[0][name], sides[1][name]) for name in sides[0]}
+    return {title: (sides[0][key], sides[1][key]) for key, title in COSTS.items()}

@@ -33,6 +33,8 @@ class RunView:
     recipe: str
     environment: tuple[tuple[str, str], ...]
     cost: tuple[tuple[str, str], ...]
+    budget: Table
+    """What was seen in training, by role of the data."""
     stages: Table
     scores: Table
     classes: Table | None
@@ -117,6 +119,7 @@ def _view(record: Record, defaults: Mapping[str, Mapping[str, Any]], folder: Pat
         recipe=_laid_out(json.dumps(recipe, sort_keys=True)),
         environment=tuple(sorted(facts(record.environment).items())),
         cost=tuple(_cost(record)),
+        budget=_budget(name, record),
         stages=_stages(name, record),
         scores=_scores(name, record, splits),
         classes=_classes(name, record, splits) if splits and cells <= MOST_CLASS_CELLS else None,
@@ -134,9 +137,6 @@ def _laid_out(recipe: str) -> str:
 
 
 def _cost(record: Record) -> Iterator[tuple[str, str]]:
-    for role, section in sorted(record.budget.items()):
-        for name, value in section.items():
-            yield f"{role}: {name.replace('_', ' ')}", f"{value:,.0f}"
     for scope, section in sorted(record.cost.items()):
         for name, value in section.items():
             yield f"{scope.replace('_', ' ')}: {name.replace('_', ' ')}", f"{value:,.1f}"
@@ -144,11 +144,23 @@ def _cost(record: Record) -> Iterator[tuple[str, str]]:
         yield f"model: {name.replace('_', ' ')}", f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
 
 
+def _budget(name: str, record: Record) -> Table:
+    roles = sorted(record.budget.items())
+    quantities = list(dict.fromkeys(key for _, section in roles for key in section))
+    return Table(
+        slug=f"{name}-budget",
+        title="Data seen",
+        caption="By the role of the data, over all stages. A stage of the same name as a role is something else.",
+        columns=(Column("role of the data", False), *(Column(key.replace("_", " ")) for key in quantities)),
+        rows=tuple(Row(role, tuple(_number(section.get(key), 0) for key in quantities)) for role, section in roles),
+    )
+
+
 def _stages(name: str, record: Record) -> Table:
     return Table(
         slug=f"{name}-stages",
         title="Stages",
-        caption="What was trained, in order.",
+        caption="What was trained, in order; images and passes of a stage are those on data of every role.",
         columns=(
             Column("stage", False),
             Column("trains", False),

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from gkdbench.report.comparison import Comparison, split_of
-from gkdbench.report.finding import Finding, counted, listed
+from gkdbench.report.finding import Finding, counted, joined
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.run_views import shown_protocol
 from gkdbench.run.record import Record, SplitResult
@@ -26,7 +26,7 @@ def _results(comparison: Comparison, split: str) -> Iterator[tuple[str, Record, 
         for record in row.records if row.status == "done" else ():
             result = split_of(record, split)
             if result is not None:
-                yield row.label, record, result
+                yield row.name, record, result
 
 
 def _label_spaces(comparisons: Sequence[Comparison]) -> Finding:
@@ -116,7 +116,7 @@ def _protocols(comparisons: Sequence[Comparison]) -> Finding:
                     )
                 )
         if mixed:
-            sentences.append(f"{comparison.title}: runs were judged by different protocols on {listed(mixed)}.")
+            sentences.append(f"{comparison.title}: runs were judged by different protocols on {joined(mixed)}.")
         if augmented:
             sentences.append(
                 f"{comparison.title}: {counted(len(augmented), 'run')} judged with test-time augmentation; "
@@ -124,7 +124,7 @@ def _protocols(comparisons: Sequence[Comparison]) -> Finding:
             )
         if changed:
             sentences.append(
-                f"{comparison.title}: runs were judged on different images or labels on {listed(changed)}."
+                f"{comparison.title}: runs were judged on different images or labels on {joined(changed)}."
             )
     beware = bool(sentences)
     if not beware:
@@ -225,11 +225,11 @@ def _classes_in_mean(comparisons: Sequence[Comparison]) -> Finding:
         if uneven:
             beware = True
             sentences.append(
-                f"{comparison.title}: on {listed(uneven)} the mean is over another number of classes from run to run; "
+                f"{comparison.title}: on {joined(uneven)} the mean is over another number of classes from run to run; "
                 "such means are not the same quantity."
             )
         if short:
-            sentences.append(f"{comparison.title}: classes absent from a split enter no mean there: {listed(short)}.")
+            sentences.append(f"{comparison.title}: classes absent from a split enter no mean there: {joined(short)}.")
     if not sentences:
         sentences.append("On every split the mean of every run is over all classes that count.")
     table = Table(

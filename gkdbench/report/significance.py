@@ -8,19 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gkdbench.errors import DataError
-from gkdbench.metrics.statistics import (
-    RULES,
-    Difference,
-    Pixels,
-    Ranking,
-    Resampled,
-    SignedRanks,
-    average_ranks,
-    holm,
-    paired_difference,
-    resampled_means,
-    signed_ranks,
-)
+from gkdbench.metrics.bootstrap import RULES, Difference, Pixels, Resampled, paired_difference, resampled_means
+from gkdbench.metrics.statistics import Ranking, SignedRanks, average_ranks, holm, signed_ranks
 from gkdbench.report import image_counts
 from gkdbench.report.baseline import candidates
 from gkdbench.report.comparison import IN_DOMAIN, Comparison, MethodRow, split_of
@@ -252,11 +241,11 @@ class RankedRows:
 
     ranking: Ranking
     names: Mapping[str, MethodRow]
-    """Rows by their name in the ranking: the label, numbered where several rows share it."""
+    """Rows by their name."""
     seeds: tuple[int, ...]
     targets: tuple[str, ...]
     left_out: tuple[str, ...]
-    """Labels of comparable rows that lack a block."""
+    """Names of comparable rows that lack a block."""
 
 
 def rank_rows(comparison: Comparison) -> RankedRows | None:
@@ -271,12 +260,12 @@ def rank_rows(comparison: Comparison) -> RankedRows | None:
     best = _shared_seeds(complete)
     if not best or sum(best <= seeds for seeds in complete) < 2:
         return None
-    names = _unique([row for row, seeds in zip(rows, complete, strict=True) if best <= seeds])
+    names = {row.name: row for row, seeds in zip(rows, complete, strict=True) if best <= seeds}
     scores = {
         name: [_scores(row, targets)[target, seed] for seed in sorted(best) for target in targets]
         for name, row in names.items()
     }
-    left_out = tuple(row.label for row, seeds in zip(rows, complete, strict=True) if not best <= seeds)
+    left_out = tuple(row.name for row, seeds in zip(rows, complete, strict=True) if not best <= seeds)
     return RankedRows(average_ranks(scores), names, tuple(sorted(best)), targets, left_out)
 
 
@@ -293,14 +282,3 @@ def _shared_seeds(complete: Sequence[frozenset[int]]) -> frozenset[int]:
 def _complete_seeds(row: MethodRow, targets: Sequence[str]) -> frozenset[int]:
     scored = Counter(seed for _, seed in _scores(row, targets))
     return frozenset(seed for seed, count in scored.items() if count == len(targets))
-
-
-def _unique(rows: Iterable[MethodRow]) -> dict[str, MethodRow]:
-    found: dict[str, MethodRow] = {}
-    for row in rows:
-        name, number = row.label, 1
-        while name in found:
-            number += 1
-            name = f"{row.label} #{number}"
-        found[name] = row
-    return found

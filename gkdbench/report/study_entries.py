@@ -3,20 +3,14 @@
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gkdbench.report.layout import Rank, ranks
 from gkdbench.report.paper import KEY, Published
-from gkdbench.report.records import installed_defaults
 from gkdbench.report.study_lines import Figure, Line
-from gkdbench.report.study_rows import FilledTable, System, filled_tables
+from gkdbench.report.study_rows import FilledTable, System
 from gkdbench.report.table_layout import TableColumn
-from gkdbench.run.record import Record
-
-READ_OFF = 0.2
-"""How far an approximate printed value may be off."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +65,10 @@ def _mean(line: Line | None, index: int) -> float | None:
 def _printed_ranks(numbers: Sequence[Published | None]) -> list[Rank]:
     """Rank printed numbers, but none that is approximate or that an approximate one may exceed or reach."""
     found = ranks([number.number if number else None for number in numbers])
-    vague = [(place, number.number) for place, number in enumerate(numbers) if number and number.approximate]
+    vague = [number for number in numbers if number and number.approximate]
     for place, number in enumerate(numbers):
         # differences of printed decimals are exact to far less than the margin
-        near = any(abs(value - number.number) < READ_OFF + 1e-9 for _, value in vague) if number else False
-        if near:
+        if number and any(abs(one.number - number.number) < one.margin + 1e-9 for one in vague):
             found[place] = ""
     return found
 
@@ -87,18 +80,16 @@ COLUMNS = (
 )
 
 
-def study_csv(records: Iterable[Record] = (), defaults: Mapping[str, Mapping[str, Any]] | None = None) -> str:
+def study_csv(tables: Iterable[FilledTable]) -> str:
     """Return the laid out tables as one tidy CSV: a line per printed number, one per measured figure, unrounded.
 
     Figures of a measured line that may be compared repeat the printed number in `published`; `line` tells which is
     which.
     """
-    chosen = tuple(records)
-    known = installed_defaults(chosen) if defaults is None else defaults
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n", restval="")
     writer.writeheader()
-    for filled in filled_tables(chosen, known):
+    for filled in tables:
         for entry in entries_of(filled):
             for index, column in enumerate(filled.layout.columns):
                 cell = _cell(entry, index)

@@ -30,10 +30,10 @@ class Figure:
 
     @property
     def within(self) -> bool | None:
-        """Say whether the printed number lies in the interval; None where either is missing."""
+        """Say whether the interval reaches what the printed number may stand for; None where either is missing."""
         if self.printed is None or self.interval.n < 2:
             return None
-        return self.interval.holds(self.printed.number)
+        return self.printed.meets(self.interval.low, self.interval.high)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,13 @@ def _line(parts: Sequence[Part], printed: Sequence[Published | None], apart: boo
             counterpart = printed[part.column] if part.comparable else None
             figures[part.column] = Figure(part.figure, part.seeds, counterpart)
     records = {record.run_id: record for part in parts for record in part.runs.row.records}
-    remarks = [note for part in parts if part.runs.row.comparable for note in part.runs.row.footnotes]
+    remarks = [
+        note
+        for part in parts
+        if part.runs.row.comparable
+        for note in part.runs.row.footnotes
+        if note not in parts[0].reasons
+    ]
     if apart:
         remarks.append(f"the runs of {parts[0].runs.comparison.slug}.")
     status = ""

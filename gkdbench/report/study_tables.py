@@ -1,44 +1,28 @@
 """The study's tables: every printed number as printed, and what was measured beside it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from gkdbench.report.layout import Cell, Column, Lettering, Rank, Row, Table
-from gkdbench.report.paper import BLANK, MISSING, origin_rules, paper_tables
-from gkdbench.report.paper_terms import environments
-from gkdbench.report.records import installed_defaults
+from gkdbench.report.origins import environments
+from gkdbench.report.paper import BLANK, MISSING, READ_OFF, origin_rules, paper_tables
 from gkdbench.report.study_entries import Entry, entries_of
 from gkdbench.report.study_lines import Figure, Line
-from gkdbench.report.study_rows import FACTS, TEACHER_ROLE, FilledTable, filled_tables
+from gkdbench.report.study_rows import FACTS, TEACHER_ROLE, FilledTable
 from gkdbench.report.table_layout import Layout
 from gkdbench.report.tables import ABSENT, shown
-from gkdbench.run.record import Record
 
 _TITLES = {"params_m": "parameters, M"}
 
 
-def published_tables(
-    records: Iterable[Record] = (), defaults: Mapping[str, Mapping[str, Any]] | None = None
-) -> tuple[Table, ...]:
+def published_tables(filled: Sequence[FilledTable]) -> tuple[Table, ...]:
     """Return all tables of published numbers: those that are laid out, then the others as they were printed."""
-    filled = _filled(records, defaults)
     laid_out = {(source.file, source.table) for one in filled if (source := one.layout.source)}
     return (*(table_of(one) for one in filled), *paper_tables(without=laid_out))
 
 
-def study_tables(
-    records: Iterable[Record] = (), defaults: Mapping[str, Mapping[str, Any]] | None = None
-) -> tuple[Table, ...]:
-    """Return the laid out tables with what was measured; those of records alone only where there are any.
-
-    Row names leave out options that equal `defaults` (method -> option -> value), by default the installed methods'.
-    """
-    return tuple(table_of(one) for one in _filled(records, defaults))
-
-
-def _filled(records: Iterable[Record], defaults: Mapping[str, Mapping[str, Any]] | None) -> tuple[FilledTable, ...]:
-    chosen = tuple(records)
-    return filled_tables(chosen, installed_defaults(chosen) if defaults is None else defaults)
+def printed_count(tables: Iterable[Table]) -> int:
+    """Return how many of the study's tables hold numbers that others printed; the rest are measured alone."""
+    return sum(table.slug.startswith("paper-") for table in tables)
 
 
 def table_of(filled: FilledTable) -> Table:
@@ -138,7 +122,7 @@ def _figure(figure: Figure | None, usual: int, rank: Rank) -> Cell:
     return Cell(
         " ".join(parts(1)),
         number=interval.mean,
-        precise=" ".join(parts(2)).replace("−", "-"),
+        precise=" ".join(parts(2)),
         rank=rank,
         hover=hover,
         stacked=tuple(parts(1)),
@@ -149,7 +133,7 @@ def _against(figure: Figure, digits: int) -> str:
     if figure.difference is None or figure.printed is None:
         return ""
     size = shown(abs(figure.difference), digits)
-    sign = "" if float(size) == 0 else "+" if figure.difference > 0 else "−"
+    sign = "" if float(size) == 0 else "+" if figure.difference > 0 else "-"
     tilde = "~" if figure.printed.approximate else ""
     verdict = {True: ", within", False: ", outside", None: ""}[figure.within]
     return f"{tilde}{sign}{size}{verdict}"
@@ -169,12 +153,16 @@ def _rules(filled: FilledTable, entries: Sequence[Entry]) -> Iterable[str]:
         yield f"Printed averages are shown as printed, whatever their targets give. They are over {parts}."
     lines = [entry.line for entry in entries if entry.line is not None and not entry.line.status]
     if lines:
-        against = " (measured minus printed, and whether the printed value lies within the interval)"
+        against = " (measured minus printed, and whether the interval holds what was printed)" if layout.source else ""
         yield (
-            "Measured: mean ± half-width of the 95 % t-interval over the n seeds"
-            + (against if layout.source else "")
-            + f"; one seed has no interval. Runs of the preset {_presets(layout)} alone may be compared."
+            f"Measured: mean ± half-width of the 95 % t-interval over the n seeds{against}; one seed has no interval. "
+            f"Runs of the preset {_presets(layout)} alone may be compared."
         )
+        if layout.source:
+            yield (
+                "Within: the interval reaches a value that is printed like this, for 54.9 from 54.85 to below 54.95; "
+                f"for an approximate one (~) one at most {READ_OFF} away, or half of its last digit, if that is more."
+            )
     if filled.averaged:
         parts = "; ".join(f"{name}: {', '.join(targets)}" for name, targets in sorted(filled.averaged.items()))
         yield f"Measured averages are unweighted means over all targets, computed unrounded ({parts})."

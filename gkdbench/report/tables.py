@@ -15,6 +15,7 @@ from gkdbench.report.comparison import (
 )
 from gkdbench.report.layout import Cell, Column, Lettering, Row, Table, ranks
 from gkdbench.report.records import budget_total
+from gkdbench.report.visible_text import with_minus
 from gkdbench.run.record import Record
 
 Pick = Callable[[Record], float | None]
@@ -106,7 +107,7 @@ def _method_row(row: MethodRow, picks: list[Pick], lettering: Lettering) -> Row:
         filler = tuple(ABSENT for _ in picks[1:])
         # the reason is a sentence: as a footnote it does not widen a column of figures
         return Row(
-            head=row.label,
+            head=row.name,
             cells=(Cell(text, span=len(picks)), *filler, Cell("0", number=0.0)),
             letters=lettering.mark((f"{row.status}: {row.reason}",) if row.reason else ()),
             kind="status",
@@ -115,7 +116,7 @@ def _method_row(row: MethodRow, picks: list[Pick], lettering: Lettering) -> Row:
     count = len(row.records)
     hover = "seeds " + ", ".join(str(seed) for seed in row.seeds)
     return Row(
-        head=row.label,
+        head=row.name,
         cells=(*cells, Cell(str(count), number=float(count), hover=hover)),
         letters=lettering.mark(row.footnotes),
         kind="teacher" if row.teacher else "plain",
@@ -128,30 +129,36 @@ def shown(value: float, digits: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text
 
 
+def signed(value: float, digits: int) -> str:
+    """Round once, for show, with the sign of positive values too."""
+    text = shown(value, digits)
+    return f"+{text}" if float(text) > 0 else text
+
+
 def _figure(stat: Stat | None, seeds: int) -> Cell:
     return ABSENT if stat is None else mean_cell(stat.interval, stat.values, few=stat.n != seeds)
 
 
-def mean_cell(interval: Interval, values: Sequence[float], *, few: bool = False, signed: bool = False) -> Cell:
-    """Return mean ± half-width; interval and seeds in the hover text.
+def mean_cell(interval: Interval, values: Sequence[float], *, few: bool = False, plus: bool = False) -> Cell:
+    """Return mean ± half-width, and beside it the interval and the value of each seed.
 
     Args:
         interval: of the mean over seeds.
         values: by seed, in their order.
         few: a figure that some of the row's seeds lack must not pass for a mean over all of them.
-        signed: show the sign of positive values too.
+        plus: show the sign of positive values too.
     """
     short = f" (n={interval.n})" if few else ""
 
     def text(digits: int) -> str:
         half = "" if interval.half is None else f" ± {shown(interval.half, digits)}"
-        plus = "+" if signed and float(shown(interval.mean, digits)) > 0 else ""
-        return f"{plus}{shown(interval.mean, digits)}{half}{short}"
+        mean = signed(interval.mean, digits) if plus else shown(interval.mean, digits)
+        return f"{mean}{half}{short}"
 
     hover = ""
     if interval.n > 1:
         said = f"95 % interval {shown(interval.low, 2)} to {shown(interval.high, 2)}"
-        hover = f"{said}; seeds: {', '.join(shown(value, 2) for value in values)}"
+        hover = with_minus(f"{said}; seeds: {', '.join(shown(value, 2) for value in values)}")
     ends = (interval.low, interval.high) if interval.n > 1 else None
     return Cell(text(1), interval.mean, text(2), hover=hover, interval=ends, values=tuple(values))
 
@@ -169,7 +176,7 @@ def class_table(comparison: Comparison) -> Table:
             notes = [*row.footnotes, *([never] if never else [])]
             rows.append(
                 Row(
-                    head=row.label,
+                    head=row.name,
                     cells=(Cell(split), *cells),
                     letters=lettering.mark(notes),
                     kind="teacher" if row.teacher else "plain",
@@ -246,7 +253,7 @@ def cost_table(comparison: Comparison) -> Table:
             )
         rows.append(
             Row(
-                head=row.label,
+                head=row.name,
                 cells=tuple(cells),
                 letters=lettering.mark(row.footnotes),
                 kind="teacher" if row.teacher else "plain",

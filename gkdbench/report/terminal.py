@@ -7,6 +7,7 @@ from typing import Any
 from gkdbench.report.comparison import compare
 from gkdbench.report.records import installed_defaults
 from gkdbench.report.tables import method_table
+from gkdbench.report.visible_text import with_minus
 from gkdbench.run.record import Record
 
 
@@ -32,7 +33,7 @@ def terminal_tables(
         rows = [tuple(column.title for column in table.columns)]
         for row in table.rows:
             head = row.head + "".join(f" [{letter}]" for letter in row.letters)
-            rows.append((head, *(cell.text + marked[cell.rank] for cell in row.cells)))
+            rows.append((head, *(with_minus(cell.text) + marked[cell.rank] for cell in row.cells)))
         notes = [*table.rules, *(f"[{letter}] {note}" for letter, note in table.footnotes)]
         if any(cell.rank for row in table.rows for cell in row.cells):
             notes.insert(0, "**: best, *: second best among comparable rows without the teacher.")

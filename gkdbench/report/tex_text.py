@@ -75,13 +75,16 @@ _ACCENTS = {
     "\u030c": "v",
     "\u0327": "c",
 }
-# Capitals that look like Latin ones, and omicron, have no macro.
+# Those that look like Latin letters have no macro.
 _GREEK_MACROS = {
     *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu"),
     *("xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
     *("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"),
 }
-_LATIN_LOOK = {"Rho": "P", "Chi": "X", "Eta": "H", "Nu": "N", "Mu": "M", "Zeta": "Z", "omicron": "o"}
+_LATIN_LOOK = {
+    **{"Alpha": "A", "Beta": "B", "Epsilon": "E", "Zeta": "Z", "Eta": "H", "Iota": "I", "Kappa": "K", "Mu": "M"},
+    **{"Nu": "N", "Omicron": "O", "omicron": "o", "Rho": "P", "Tau": "T", "Chi": "X"},
+}
 
 
 def tex_text(text: str, breakable: bool = False) -> str:
@@ -118,4 +121,4 @@ def _greek(char: str) -> str:
     name = name if parts[1] == "SMALL" else name.capitalize()
     if name in _GREEK_MACROS:
         return f"$\\{name}$"
-    return _LATIN_LOOK.get(name, name[0])
+    return _LATIN_LOOK.get(name, "")

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from gkdbench.report.layout import Cell, Table
+from gkdbench.report.layout import Cell, Column, Table
 from gkdbench.report.records import is_teacher, plain
+from gkdbench.report.visible_text import visible, with_minus
 from gkdbench.run.record import Record, SplitResult
 
 LONG_COLUMNS = (
@@ -39,7 +40,8 @@ def markdown(table: Table) -> str:
     lines.append("|" + "|".join("---:" if c.numeric else "---" for c in table.columns) + "|")
     for row in table.rows:
         head = plain_md(row.head) + "".join(f" [{letter}]" for letter in row.letters)
-        lines.append("| " + " | ".join([head, *(_cell_md(cell) for cell in row.cells)]) + " |")
+        cells = [_cell_md(cell, column) for cell, column in zip(row.cells, table.columns[1:], strict=True)]
+        lines.append("| " + " | ".join([head, *cells]) + " |")
     lines.append("")
     if any(cell.rank for row in table.rows for cell in row.cells):
         lines.append("- **bold**: best; *italic*: second best.")
@@ -48,14 +50,14 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell_md(cell: Cell) -> str:
-    text = plain_md(cell.text)
+def _cell_md(cell: Cell, column: Column) -> str:
+    text = plain_md(with_minus(cell.text) if column.numeric else cell.text)
     return f"**{text}**" if cell.rank == "best" else f"*{text}*" if cell.rank == "second" else text
 
 
 def plain_md(text: str) -> str:
-    """Escape what Markdown or the HTML inside it would interpret; a cell is one line."""
-    one_line = " ".join(text.split())
+    """Escape what Markdown or the HTML inside it would interpret, show what would turn text; a cell is one line."""
+    one_line = visible(" ".join(text.split()))
     escaped = re.sub(r"([\\|*`$\[\]])", r"\\\1", one_line)
     # A tilde pair would strike through; a lone one only needs care beside another cell's.
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("~", "\\~")

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gkdbench.cli.main import app
+from gkdbench.report.run_comparison import COSTS
 
 pytestmark = pytest.mark.browser
 
@@ -60,10 +61,11 @@ def test_page_and_json_tell_the_same_numbers(browser: Any, compared: tuple[Path,
             agree(classes[label], told(of_class))
             agree([matrix[label][place]], told(of_class)[2:3])
     text = browser.one("#made").get_attribute("textContent")
-    assert all(value in text for pair in document["spec"].values() for value in pair)
+    known = [value for pair in document["spec"].values() for value in pair if value is not None]
+    assert known and all((f"{value:g}" if isinstance(value, float) else str(value)) in text for value in known)
     assert document["paired"] in browser.one("main").text
     for name, pair in document["cost"].items():
-        assert name in browser.one("#cost").text
+        assert COSTS.get(name, name) in browser.one("#cost").text
         assert all(value is None or f"{value:,.0f}" in browser.one("#cost").text for value in pair)
 
 

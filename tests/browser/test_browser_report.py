@@ -1,5 +1,6 @@
 """The page of the shipped records in a real browser."""
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,36 @@ def test_the_page_is_never_wider_than_the_window(browser: Any, report: Path, wid
     assert browser.run(wide) == 0
 
 
+UNFOLD = "for (const one of document.querySelectorAll('details')) one.open = true;"
+
+
+def test_figures_can_be_read_on_a_phone(browser: Any, report: Path) -> None:
+    browser.open(report, width=400)
+    found = browser.run(
+        UNFOLD + "return [...document.querySelectorAll('figure svg, .curves svg')].map((svg) => {"
+        "  const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width, box = svg.parentElement;"
+        "  const sizes = [...svg.querySelectorAll('text')].map((one) => parseFloat(getComputedStyle(one).fontSize));"
+        "  return [scale * Math.min(...sizes), svg.getBoundingClientRect().width, box.clientWidth, box.scrollWidth,"
+        "    box.tabIndex, getComputedStyle(box).overflowX]; })"
+    )
+    assert len(found) > 20
+    for smallest, wide, seen, whole, stop, overflow in found:
+        assert smallest > 9 and seen < 400
+        # what does not fit is reached by scrolling in its box, with the keyboard too
+        assert wide <= seen or (abs(whole - wide) < 1.5 and stop == 0 and overflow == "auto")
+
+
+def test_no_table_is_cut_in_a_wide_window(browser: Any, report: Path) -> None:
+    browser.open(report, width=1600)
+    cut = browser.run(
+        UNFOLD + "return [...document.querySelectorAll('main .scroll:has(table)')]"
+        ".filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.getAttribute('aria-label'))"
+    )
+    assert cut == []
+    average = head(browser, "#t-paper-table1", "Avg")
+    assert average.is_displayed() and len(browser.all("#t-paper-table1.wide")) == 1
+
+
 def test_numbers_sort_up_down_and_back(browser: Any, report: Path) -> None:
     browser.open(report)
     title = head(browser, METHODS, "OOD mean")
@@ -159,6 +190,18 @@ def test_filter_by_word_number_list_and_comparability(browser: Any, report: Path
     assert count.text == "2 of 58 rows"
 
 
+def test_the_hint_of_a_filter_works_as_it_stands(browser: Any, report: Path) -> None:
+    browser.open(report, anchor="#table-paper-table1")
+    fields = browser.all("form.filter input[type=search]")
+    hints = [field.get_attribute("placeholder") for field in fields]
+    assert len(hints) > 5 and all(re.fullmatch(r"words(, or [\w-]+>30)?", hint) for hint in hints)
+    field = browser.one("form[data-table=t-paper-table1] input[type=search]")
+    everything = numbers(browser, "#t-paper-table1", 5)
+    field.send_keys(hints[fields.index(field)].removeprefix("words, or ").replace("30", "100"))
+    found = numbers(browser, "#t-paper-table1", 5)
+    assert found == [value for value in everything if value and value > 100] and 0 < len(found) < len(everything)
+
+
 def test_rows_without_figures_can_be_hidden(browser: Any, report: Path) -> None:
     browser.open(report)
     form = f"form[data-table={browser.one(METHODS).get_attribute('id')}]"
@@ -198,6 +241,31 @@ def test_a_row_leads_to_its_run(browser: Any, report: Path) -> None:
     browser.run("document.getElementById(arguments[0]).open = false", anchor)
     browser.run("document.querySelector(arguments[0]).click()", f"a[href='#{anchor}']")
     assert browser.waits_for(f"[id='{anchor}'][open]")
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_an_address_shows_its_run_whatever_was_done_since(browser: Any, report: Path, width: int) -> None:
+    anchor = browser_anchor(report)
+    browser.open(report, width=width, anchor=f"#{anchor}")
+    details = browser.one(f"[id='{anchor}']")
+
+    def top() -> float:
+        found: float = browser.run("return arguments[0].getBoundingClientRect().top", details)
+        return found
+
+    at = top()
+    assert details.get_attribute("open") and -5 < at < 60
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert abs(top() - at) < 2
+    browser.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "pageRanges": "1"})
+    assert details.get_attribute("open") and abs(top() - at) < 2
+    browser.run("document.getElementById('theme').click()")
+    assert details.get_attribute("open") and abs(top() - at) < 2
+    browser.driver.refresh()
+    details = browser.one(f"[id='{anchor}']")
+    assert details.get_attribute("open") and -5 < top() < 60
+    browser.forget()
 
 
 def test_a_run_leads_to_its_recipe_which_is_there_once(browser: Any, report: Path) -> None:

@@ -87,7 +87,7 @@ def test_what_could_not_be_paired_says_why(committed: Evidence) -> None:
     (letter,) = next(row for row in wide.rows if row.head == "cwd").letters
     assert notes[letter] == "not paired on fog: counts per image do not add up to the record's (seed 0)."
     # 2 rows on 7 splits, one without fog: 20 tests
-    assert "Of 20 tests no corrected p is below 0.0020." in " ".join(long.rules)
+    assert "Of 20 tests no corrected p is below 0.0040." in " ".join(long.rules)
 
 
 def test_ranks_and_signed_ranks_say_what_they_pair(committed: Evidence) -> None:

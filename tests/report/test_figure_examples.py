@@ -99,7 +99,7 @@ def shown(make: Any, tmp_path: Path) -> tuple[Comparison, Any, dict[str, Path]]:
         }
         folders[record.run_id] = leave(tmp_path / record.run_id, number, encoder=encoder)
     (comparison,) = compare(records)
-    return comparison, line_up(comparison.rows, "finetune"), folders
+    return comparison, line_up(comparison.rows, next(r for r in comparison.rows if r.label == "finetune")), folders
 
 
 def said(svg: str) -> list[str]:

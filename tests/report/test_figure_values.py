@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gkdbench.metrics.statistics import Ranking
-from gkdbench.report.comparison import compare
+from gkdbench.report.comparison import Comparison, MethodRow, compare
 from gkdbench.report.figures.bars import classes_figure
 from gkdbench.report.figures.comparison import draw_published
 from gkdbench.report.figures.cost import cost_figure
@@ -37,6 +37,10 @@ def drawn(figure: Any, *args: Any) -> Drawing:
     return drawing
 
 
+def named(comparison: Comparison, label: str) -> MethodRow:
+    return next(row for row in comparison.rows if row.label == label)
+
+
 def per_class(make: Any, method: str, value: float, night: float | None) -> Any:
     record = make(method, 0, [60.0, 40.0, 40.0, 40.0])
     for target in record.targets:
@@ -50,7 +54,7 @@ def test_heat_map_cells_are_means_over_the_targets_that_have_the_class(make: Any
     # sky: (20 + 20 + 50) / 3 = 30, and without night 20
     records = [per_class(make, "finetune", 20.0, None), per_class(make, "gkd", 20.0, 50.0)]
     (comparison,) = compare(records)
-    drawing = drawn(heatmap_figure, comparison, line_up(comparison.rows, "finetune"))
+    drawing = drawn(heatmap_figure, comparison, line_up(comparison.rows, named(comparison, "finetune")))
     cells = [text for text in said(drawing) if re.fullmatch(r"[+−]?\d+|–", text)]
     assert cells.count("20") == 15 and cells.count("30") == 1
     assert cells.count("+10") == 2 and cells.count("0") == 16  # the cell and the end of the scale; the scale's 0 too
@@ -102,9 +106,13 @@ def test_seeds_are_points_and_a_box_takes_five(make: Any) -> None:
 
 def test_arrows_lead_from_the_baseline_only_if_there_is_one(make: Any) -> None:
     (comparison,) = compare([make("finetune"), make("gkd"), make("cwd")])
-    with_one = drawn(scatter_figure, comparison, line_up(comparison.rows, "finetune"))
+    with_one = drawn(scatter_figure, comparison, line_up(comparison.rows, named(comparison, "finetune")))
     without = drawn(scatter_figure, comparison, line_up(comparison.rows))
     assert "from the baseline finetune" in with_one.caption and "Arrows" not in without.caption
+    # a filled head for each of two arrows, and shafts that are seen on light and dark paper
+    heads = re.findall(r'd="([^"]*)"[^>]*style="fill: #84878b', with_one.svg)
+    assert len(heads) == 1 and heads[0].count("M") == 2
+    assert "stroke: #84878b" in with_one.svg and "#84878b" not in without.svg
     assert {"1", "2", "3", "finetune", "gkd", "cwd"} <= set(said(without))
 
 
@@ -138,6 +146,8 @@ def test_the_published_radar_shows_what_was_printed() -> None:
         drawing.svg,
     )
     assert len(hollow) == sum(number.approximate for number in numbers)
+    # in two charts a part of the values is printed; the caption counts them
+    assert drawing.caption.count("(20 of 25)") == 2 and "(centre)" not in drawing.caption
     # the teacher is best on every axis of the first chart: its outline is the rim
     teacher = re.search(r'd="M([^"]*)"[^>]*stroke: #999999', drawing.svg)
     assert teacher is not None
@@ -145,13 +155,18 @@ def test_the_published_radar_shows_what_was_printed() -> None:
     x, y = sum(p[0] for p in points) / 5, sum(p[1] for p in points) / 5
     radii = [math.dist((x, y), point) for point in points]
     assert max(radii) - min(radii) < 0.1
+    # whatever is lowest on its axis lies on the inner ring, so that nothing piles up in the centre
+    placed = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', drawing.svg)
+    distances = [math.dist((x, y), (float(a), float(b))) for a, b in placed]
+    assert 10 < min(distances) < 14
 
 
 def test_ranks_with_and_without_a_critical_difference(make: Any) -> None:
     (comparison,) = compare([make("a"), make("b"), make("c")])
     known = drawn(ranks_figure, comparison, Ranking({"b": 2.5, "a": 1.0, "c": 2.6}, 6, 0.5, 0.0004))
     assert {"a  1.00", "b  2.50", "2.60  c", "critical difference 0.50"} <= set(said(known))
-    assert "p < 0.001" in known.caption and "6 blocks" in known.caption
+    assert "p 0.0004." in known.caption and "6 blocks" in known.caption
+    assert "p <0.0001." in drawn(ranks_figure, comparison, Ranking({"a": 1.0, "b": 2.0}, 6, 0.5, 1e-9)).caption
     thick = re.findall(r'd="([^"]*)"[^>]*stroke-width: 2.4', known.svg)
     assert len(thick) == 1 and thick[0].count("M") == 1  # b and c are alike, a is alone
     none = drawn(ranks_figure, comparison, Ranking({"a": 1.0, "b": 2.0}, 1, math.nan, math.nan))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gkdbench.report.comparison import compare
 from gkdbench.report.latex import latex, latex_document
 from gkdbench.report.layout import Cell, Column, Row, Table
+from gkdbench.report.study_rows import filled_tables
 from gkdbench.report.study_tables import published_tables
 from gkdbench.report.tables import comparison_tables
 from gkdbench.report.tex_page import column_parts, row_parts, shape_of
@@ -138,7 +139,7 @@ def test_many_notes_have_pages_of_their_own() -> None:
 
 
 def test_published_tables_compile_and_fit(tmp_path: Path) -> None:
-    log = compile_tex(tmp_path, latex_document(published_tables((), {})))
+    log = compile_tex(tmp_path, latex_document(published_tables(filled_tables((), {}))))
     assert faults(log) == []
 
 
@@ -156,7 +157,8 @@ def test_measured_tables_with_hostile_names_compile_and_fit(
         for seed in range(3)
     ]
     records = [*matrix, odd, failed, names, *rows]
-    tables = [*published_tables(records, {}), *(t for c in compare(records, {}) for t in comparison_tables(c))]
+    measured = [table for comparison in compare(records, {}) for table in comparison_tables(comparison)]
+    tables = [*published_tables(filled_tables(records, {})), *measured]
     document = latex_document(tables)
     assert "<script>" not in document
     assert faults(compile_tex(tmp_path, document)) == []
@@ -164,7 +166,7 @@ def test_measured_tables_with_hostile_names_compile_and_fit(
 
 def test_each_file_stands_alone(tmp_path: Path) -> None:
     """What is included needs no more than the two packages that its first line names."""
-    table = published_tables((), {})[0]
+    table = published_tables(filled_tables((), {}))[0]
     (tmp_path / "table.tex").write_text(latex(table), encoding="ascii")
     document = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{table}\end{document}"
     assert faults(compile_tex(tmp_path, document)) == []

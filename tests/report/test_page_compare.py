@@ -68,7 +68,7 @@ def test_hostile_names_stay_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "ends"), [(0.0, "-0.1 +0.1"), (0.49, "-0.5 +0.5"), (7.3, "-8 +8"), (99.0, "-100 +100")]
+    ("value", "ends"), [(0.0, "−0.1 +0.1"), (0.49, "−0.5 +0.5"), (7.3, "−8 +8"), (99.0, "−100 +100")]
 )
 def test_the_scale_holds_the_farthest_dot(value: float, ends: str) -> None:
     drawn = forest([Dot("a", -value / 2), Dot("<b>", value, value - 0.0, value)], "label")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gkdbench.report.comparison import compare
-from gkdbench.report.finding import Finding, listed
+from gkdbench.report.finding import Finding, joined
 from gkdbench.report.honesty import findings_markdown, honesty_findings
 from gkdbench.report.paper import published_files
 from gkdbench.report.reevaluation import reevaluation
@@ -161,4 +161,4 @@ def test_the_markdown_holds_every_sentence_and_escapes(alike: list[Record], make
 
 def test_long_lists_are_cut() -> None:
     names = ["a", "b", "c", "d", "e", "f"]
-    assert [listed(names[:n]) for n in (1, 2, 5, 6)] == ["a", "a and b", "a, b, c, d and e", "a, b, c, d and 2 others"]
+    assert [joined(names[:n]) for n in (1, 2, 5, 6)] == ["a", "a and b", "a, b, c, d and e", "a, b, c, d and 2 others"]

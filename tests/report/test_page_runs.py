@@ -49,8 +49,29 @@ def test_a_run_has_scores_classes_stages_losses(make: MakeRecord) -> None:
     assert view.classes is not None and len(view.classes.rows) == 4
     assert view.stages.rows[0].head == "joint" and view.losses is not None
     assert [cell.text for cell in view.losses.rows[0].cells] == ["task", "2.01", "0.51"]
-    assert dict(view.cost)["source: images"] == "1,600" and dict(view.cost)["model: params"] == "1,234,567"
+    assert dict(view.cost)["model: params"] == "1,234,567"
     assert (view.curves, view.no_curves) == ("", "")
+
+
+def test_a_role_of_data_is_not_taken_for_a_stage_of_the_same_name(make: MakeRecord) -> None:
+    budget = {"source": {"images": 1600, "student_passes": 1700}, "proxy": {"images": 4, "teacher_passes": 5}}
+    record = make("gkd", budget=budget)
+    record.stages[0].name = "source"
+    (view,) = run_views([record], {})
+    assert view.budget.columns[0].title == "role of the data" and view.stages.columns[0].title == "stage"
+    found = [(row.head, *(cell.text for cell in row.cells)) for row in view.budget.rows]
+    assert [column.title for column in view.budget.columns[1:]] == ["images", "teacher passes", "student passes"]
+    assert found == [("proxy", "4", "5", "–"), ("source", "1,600", "–", "1,700")]
+    assert view.budget.caption in page_of([record]) and not any("source" in key for key, _ in view.cost)
+
+
+def test_a_file_beside_a_record_is_no_skipped_record(make: MakeRecord) -> None:
+    views = run_views([make("gkd")], {})
+    page = render_page(PageContent("1", (), (), views, (), "results", left_out=("r/images.parquet: damaged",)))
+    section = page.split('<section id="left-out">')[1].split("</section>")[0]
+    assert "<h2>Files that could not be read</h2>" in section and "<li>r/images.parquet: damaged</li>" in section
+    assert 'href="#left-out"' in page and "Skipped records" not in page
+    assert 'id="left-out"' not in page_of([make("gkd")])
 
 
 def test_classes_stay_away_where_a_page_would_grow_too_large(make: MakeRecord, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from gkdbench.metrics.statistics import average_ranks
-from gkdbench.report.comparison import Comparison, compare
+from gkdbench.report.comparison import Comparison, MethodRow, compare
 from gkdbench.report.figures.comparison import Subject, draw_comparison, draw_published, draw_report
 from gkdbench.report.figures.drawing import FORMS, Drawing, figure_style
 from gkdbench.report.figures.sheet import text_width
 from gkdbench.report.figures.style import one_name
-from gkdbench.report.figures.workers import draw
+from gkdbench.report.figures.workers import Fault, Job, draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = [
@@ -33,6 +33,10 @@ HOSTILE = [
 def ranking(comparison: Comparison) -> Any:
     rows = [row for row in comparison.rows if row.status == "done"]
     return average_ranks({row.label: [r.value for r in row.records[0].targets.values()] for row in rows})
+
+
+def named(comparison: Comparison, label: str) -> MethodRow:
+    return next(row for row in comparison.rows if row.label == label)
 
 
 def texts(drawing: Drawing) -> list[tuple[str, float, float, float]]:
@@ -56,9 +60,10 @@ def said(drawing: Drawing) -> list[str]:
 @pytest.mark.parametrize(("count", "name"), [(1, "m{}"), (14, "m{}"), (24, "decoupled(a_method_of_some_length_{})")])
 def test_every_row_is_named_and_all_text_lies_on_the_sheet(make: Any, count: int, name: str) -> None:
     (comparison,) = compare([make("teacher"), *(make(name.format(number)) for number in range(count))])
+    base = named(comparison, name.format(0))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawings = draw_comparison(comparison, baseline=name.format(0), ranking=ranking(comparison), forms=["svg"])
+        drawings = draw_comparison(comparison, baseline=base, ranking=ranking(comparison), forms=["svg"])
     kinds = [drawing.slug.removeprefix(f"{comparison.slug}-") for drawing in drawings]
     assert kinds == ["targets", "scatter", "heatmap", "classes", "radar", "cost", "ranks"]
     for kind, drawing in zip(kinds, drawings, strict=True):
@@ -73,9 +78,10 @@ def test_hostile_names_are_text_and_nothing_else(make: Any) -> None:
     (comparison,) = compare(
         [make("teacher"), make("finetune"), *(make(name, run_id=f"r{i}") for i, name in enumerate(HOSTILE))]
     )
+    base = named(comparison, HOSTILE[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        drawings = draw_comparison(comparison, baseline=HOSTILE[0], ranking=ranking(comparison))
+        drawings = draw_comparison(comparison, baseline=base, ranking=ranking(comparison))
     assert len(drawings) == 7
     for drawing in drawings:
         for content in (drawing.svg, drawing.inline):
@@ -92,10 +98,10 @@ def test_hostile_names_are_text_and_nothing_else(make: Any) -> None:
 
 def test_the_same_records_give_the_same_bytes_in_one_process_or_several(make: Any, matrix: Any) -> None:
     (comparison,) = compare(matrix)
-    subject = Subject(comparison, "finetune", ranking(comparison))
-    first, published = draw_report([subject], {})
-    again = draw_comparison(comparison, baseline="finetune", ranking=subject.ranking)
-    assert first == [again] and published == draw_published()
+    subject = Subject(comparison, named(comparison, "finetune"), ranking(comparison))
+    first, published, faults = draw_report([subject], {})
+    again = draw_comparison(comparison, baseline=subject.baseline, ranking=subject.ranking)
+    assert first == [again] and published == draw_published() and faults == ()
     assert [list(drawing.files) for drawing in again] == [list(FORMS)] * len(again)
 
 
@@ -109,7 +115,8 @@ def test_only_the_forms_asked_for_are_written_and_the_page_always_has_its_svg(ma
 
 def test_the_page_sets_ink_and_lines_and_ids_do_not_clash(matrix: Any) -> None:
     (comparison,) = compare(matrix)
-    drawings = [*draw_comparison(comparison, baseline="finetune", forms=["svg"]), *draw_published(["svg"])]
+    base = named(comparison, "finetune")
+    drawings = [*draw_comparison(comparison, baseline=base, forms=["svg"]), *draw_published(["svg"])]
     seen: set[str] = set()
     for drawing in drawings:
         tags = "".join(re.findall(r"<[^>]*>", drawing.inline))
@@ -124,7 +131,8 @@ def test_a_thousand_rows_are_cut_by_a_stated_rule(make: Any) -> None:
     values = [[70.0, x, x, x] for x in range(1, 300)]
     rows = [make(f"m{number}", 0, value, run_id=f"r{number}") for number, value in enumerate(values)]
     (comparison,) = compare([make("teacher"), make("finetune", 0, [60.0, 0.5, 0.5, 0.5]), *rows])
-    drawings = {d.slug.rsplit("-", 1)[1]: d for d in draw_comparison(comparison, baseline="finetune", forms=["svg"])}
+    base = named(comparison, "finetune")
+    drawings = {d.slug.rsplit("-", 1)[1]: d for d in draw_comparison(comparison, baseline=base, forms=["svg"])}
     assert (
         "Shown: the teacher, the baseline finetune and the 6 best other rows by OOD mean; 293 of 301 rows left out."
         in drawings["classes"].caption
@@ -157,14 +165,16 @@ def test_what_a_lost_process_took_is_drawn_all_the_same() -> None:
         time.sleep(0.01)
         return Drawing("a", "b", "<svg/>")
 
-    assert [drawing.slug for drawing in draw([fragile] * 8, workers=3) if drawing] == ["a"] * 8
+    assert draw([Job("x", fragile)] * 8, workers=3) == [Drawing("a", "b", "<svg/>")] * 8
 
 
-def test_an_error_in_a_figure_is_seen_whichever_process_met_it() -> None:
+def test_a_figure_that_fails_is_told_and_costs_no_other_whichever_process_met_it() -> None:
     def broken() -> Drawing:
         raise ZeroDivisionError("in a figure")
 
+    nothing = Job("nothing", lambda: None)
     for workers in (1, 2):
-        with pytest.raises(ZeroDivisionError, match="in a figure"):
-            draw([lambda: None, broken, lambda: None], workers=workers)
-        assert draw([lambda: None] * 5, workers=workers) == [None] * 5
+        first, fault, last = draw([nothing, Job("the map", broken), nothing], workers=workers)
+        assert first is last is None and isinstance(fault, Fault)
+        assert fault.line == "figure the map: cannot be drawn (ZeroDivisionError: in a figure)"
+        assert draw([nothing] * 5, workers=workers) == [None] * 5

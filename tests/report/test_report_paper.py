@@ -15,6 +15,7 @@ from gkdbench.report.latex import latex
 from gkdbench.report.layout import Row, Table
 from gkdbench.report.paper import Published, paper_tables, published_files, read_published
 from gkdbench.report.study_entries import study_csv
+from gkdbench.report.study_rows import filled_tables
 from gkdbench.report.study_tables import published_tables
 from gkdbench.report.tex_text import tex_text
 from gkdbench.report.writers import markdown, plain_md, wide_csv
@@ -92,7 +93,7 @@ def test_all_files_are_packaged() -> None:
 
 
 def test_every_cell_is_shown_exactly_and_nothing_else() -> None:
-    tables = published_tables((), {})
+    tables = published_tables(filled_tables((), {}))
     for name in ROWS:
         shown = Counter(
             cell.text
@@ -106,7 +107,7 @@ def test_every_cell_is_shown_exactly_and_nothing_else() -> None:
 
 def test_every_line_of_the_csv_has_its_cell_in_markdown_and_csv() -> None:
     """Walk from each CSV line to its cell by table, method, facts and column, and read it where writers put it."""
-    tables = published_tables((), {})
+    tables = published_tables(filled_tables((), {}))
     in_markdown = {
         table.slug: [line[2:-2].split(" | ") for line in markdown(table).splitlines() if line.startswith("| ")][1:]
         for table in tables
@@ -138,7 +139,7 @@ def latex_columns(table: Table) -> dict[tuple[str, int], list[str]]:
     return columns
 
 
-@pytest.mark.parametrize("table", published_tables((), {}), ids=lambda table: table.slug)
+@pytest.mark.parametrize("table", published_tables(filled_tables((), {})), ids=lambda table: table.slug)
 def test_latex_has_the_cells_in_their_places(table: Table) -> None:
     found = latex_columns(table)
     titles = [column.short or column.title for column in table.columns]
@@ -149,7 +150,7 @@ def test_latex_has_the_cells_in_their_places(table: Table) -> None:
 
 
 def test_the_tidy_csv_has_every_number_of_the_laid_out_tables() -> None:
-    lines = list(csv.DictReader(io.StringIO(study_csv((), {}))))
+    lines = list(csv.DictReader(io.StringIO(study_csv(filled_tables((), {})))))
     assert {line["line"] for line in lines} == {"published"}
     facts = ("method", "setting", "role", "teacher", "teacher_arch", "student_init", "arch", "decoder", "params_m")
     keys = (*facts, "metric", "source", "target", "approximate")
@@ -173,7 +174,7 @@ def test_the_packaged_numbers_are_those_of_the_protocol() -> None:
 
 
 def test_wide_csv_of_a_published_table_holds_the_printed_values() -> None:
-    table = next(table for table in published_tables((), {}) if table.slug == "paper-table1")
+    table = next(table for table in published_tables(filled_tables((), {})) if table.slug == "paper-table1")
     lines = list(csv.DictReader(io.StringIO(wide_csv(table))))
     gkd = [line for line in lines if line["method"] == "GKD"]
     assert [line["GTAV → Avg"] for line in gkd] == ["57.9", "54.1"]
@@ -181,14 +182,14 @@ def test_wide_csv_of_a_published_table_holds_the_printed_values() -> None:
 
 
 def test_approximate_values_carry_a_tilde() -> None:
-    tables = published_tables((), {})
+    tables = published_tables(filled_tables((), {}))
     tildes = [cell.text for table in tables for row in table.rows for cell in row.cells if cell.text.startswith("~")]
     assert len(tildes) == 23 + 3
     assert "~53" in tildes
 
 
 def test_others_numbers_are_not_called_the_papers() -> None:
-    for table in published_tables((), {}):
+    for table in published_tables(filled_tables((), {})):
         second_hand = "third_party" in str(table.rules) or "review_note" in str(table.rules)
         assert ("arXiv 2603.02554" in table.rules[0]) != second_hand
 

@@ -52,7 +52,8 @@ def test_a_run_does_not_differ_from_itself():
 def test_what_cannot_be_paired_is_told():
     (first, before), (second, after) = loaded(FIRST), loaded(SECOND)
     bare = compare_runs(first, second, (before, {}))
-    assert {one.why_not for one in bare.splits.values()} == {"a run has no counts per image (images.parquet)"}
+    why_not = f"{second.run_id} has no counts per image (images.parquet)"
+    assert {one.why_not for one in bare.splits.values()} == {why_not}
     assert bare.splits["fog"].second == second.targets["fog"].value and bare.splits["fog"].difference is None
     changed = second.model_copy(deep=True)
     changed.targets["fog"].protocol.tta = ["flip"]

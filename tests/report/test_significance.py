@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
+from gkdbench.metrics.bootstrap import paired_bootstrap
 from gkdbench.metrics.confusion import score
-from gkdbench.metrics.statistics import paired_bootstrap
 from gkdbench.report import image_counts, significance
 from gkdbench.report.baseline import baseline_row
 from gkdbench.report.comparison import IN_DOMAIN, Comparison, MethodRow, compare
@@ -237,7 +237,7 @@ def test_seeds_of_a_ranking_keep_most_rows(make: MakeRecord) -> None:
 def test_rows_of_one_name_are_ranked_apart(make: MakeRecord) -> None:
     runs = [make("gkd", 0, spec_code=code, run_id=code) for code in ("one", "two")]
     found = rank_rows(only([*runs, make("finetune")]))
-    assert found is not None and set(found.names) == {"gkd", "gkd #2", "finetune"}
+    assert found is not None and set(found.names) == {"gkd #1", "gkd #2", "finetune"}
 
 
 def test_there_is_no_ranking_of_one(make: MakeRecord) -> None:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from gkdbench.report import table_layout
 from gkdbench.report.layout import Row, Table
 from gkdbench.report.study_entries import study_csv
 from gkdbench.report.study_rows import filled_tables, uneven_averages
-from gkdbench.report.study_tables import published_tables, study_tables
+from gkdbench.report.study_tables import published_tables, table_of
 from gkdbench.report.table_layout import Layout, layouts
 from gkdbench.run.record import Record
 from gkdbench.spec.documents import parse
@@ -27,8 +27,12 @@ T2 = 4.302652729911275
 """0.975 quantile of Student's t with 2 degrees of freedom, from printed tables."""
 
 
+def study_tables(records: Iterable[Record]) -> list[Table]:
+    return [table_of(one) for one in filled_tables(records, {})]
+
+
 def table_named(records: list[Record], slug: str = "paper-table1") -> Table:
-    return next(table for table in study_tables(records, {}) if table.slug == slug)
+    return next(table for table in study_tables(records) if table.slug == slug)
 
 
 def cells(table: Table, row: Row) -> dict[str, str]:
@@ -56,8 +60,8 @@ def three(study: MakeRecord, benchmark: str = "gtav", method: str = "gkd", **cha
 def test_layouts_cover_the_papers_tables_in_order() -> None:
     ids = ["table1", "table6", "table7", "table8", "table9", "table10", "fig2", "ablation", "streets"]
     assert [layout.id for layout in layouts()] == ids
-    assert [table.slug for table in study_tables((), {})] == [f"paper-{name}" for name in ids[:-1]]
-    assert [table.slug for table in published_tables((), {})][8:] == [
+    assert [table.slug for table in study_tables(())] == [f"paper-{name}" for name in ids[:-1]]
+    assert [table.slug for table in published_tables(filled_tables((), {}))][8:] == [
         "paper-review-note-review-note-main",
         "paper-review-note-abstract-headline",
         "paper-third-party",
@@ -72,7 +76,7 @@ def test_measured_lines_stand_below_the_printed_row(study: MakeRecord) -> None:
     assert printed["GTAV → Citys"] == "54.9" and measured["GTAV → Citys"] == "55.0 ± 2.5 (+0.1, within)"
     # equal seeds: an interval of no width holds the very value, and nothing else
     assert measured["GTAV → Map"] == "57.8 ± 0.0 (0.0, within)"
-    assert measured["GTAV → BDD"] == "49.5 ± 1.2 (−0.3, within)"
+    assert measured["GTAV → BDD"] == "49.5 ± 1.2 (-0.3, within)"
     # the average is of unrounded figures: (55.0 + 49.5 + 57.8) / 3 = 54.1; printed 54.1
     assert measured["GTAV → Avg"] == "54.1 ± 1.2 (0.0, within)"
     assert measured["Cityscapes → Avg"] == "–"
@@ -84,13 +88,13 @@ def test_measured_lines_stand_below_the_printed_row(study: MakeRecord) -> None:
 def test_outside_and_single_seeds(study: MakeRecord) -> None:
     outside = [study("gtav", "gkd", seed, [50.0 + seed / 10, 49.8, 57.8], DEIT_S) for seed in range(3)]
     (_, line) = rows_of(table_named(outside), "GKD", "DeiT ViT-S")
-    assert line["GTAV → Citys"] == "50.1 ± 0.2 (−4.8, outside)"
+    assert line["GTAV → Citys"] == "50.1 ± 0.2 (-4.8, outside)"
     (_, line) = rows_of(table_named(outside[:1]), "GKD", "DeiT ViT-S")
-    assert line["values"] == "gkd, n=1: no interval" and line["GTAV → Citys"] == "50.0 (−4.9)"
+    assert line["values"] == "gkd, n=1: no interval" and line["GTAV → Citys"] == "50.0 (-4.9)"
 
 
 def test_tidy_csv_has_the_same_numbers_unrounded(study: MakeRecord) -> None:
-    lines = list(csv.DictReader(io.StringIO(study_csv(three(study), {}))))
+    lines = list(csv.DictReader(io.StringIO(study_csv(filled_tables(three(study), {})))))
     (line,) = [
         line
         for line in lines
@@ -161,7 +165,7 @@ def test_mixed_environments_are_not_ranked(study: MakeRecord) -> None:
     runs = three(study)
     runs[2] = runs[2].model_copy(update={"environment": {"device": "cuda", "libraries": {"torch": "2.6.0"}}})
     (note,) = notes_of(table_named(runs), "gkd")
-    assert "mixed environments: device cpu, torch 2.6.0 (seed 0, 1) and device cuda, torch 2.6.0 (seed 2)" in note
+    assert "mixed environments: device cpu, torch 2.6.0 (seeds 0, 1) and device cuda, torch 2.6.0 (seed 2)" in note
     other = [r.model_copy(update={"environment": {"device": "cuda"}}) for r in three(study, method="cwd")]
     assert any("different environments" in rule for rule in table_named([*three(study), *other]).rules)
 
@@ -187,10 +191,10 @@ def test_teachers_and_baselines_answer_wherever_they_were_run(study: MakeRecord)
     assert tuned["values"].startswith("finetune") and frozen["values"].startswith("frozen")
     assert (tuned["GTAV → Citys"], frozen["GTAV → Citys"]) == ("35.0 (+0.1)", "36.0 (+1.1)")
     _, reference = rows_of(table, "DINOv2", "DINOv2 ViT-S")
-    assert reference["GTAV → Citys"] == "53.0 (−0.2)"
+    assert reference["GTAV → Citys"] == "53.0 (-0.2)"
     figure = table_named(records, "paper-fig2")
     student = next(row for row in figure.rows if row.head == "DINOv2 student" and row.kind == "measured")
-    assert cells(figure, student)["G2C"] == "53.0 (−0.2)"
+    assert cells(figure, student)["G2C"] == "53.0 (-0.2)"
 
 
 def test_both_readings_of_vanilla_kd(study: MakeRecord) -> None:
@@ -212,7 +216,7 @@ def test_ranks_stay_among_equals(study: MakeRecord) -> None:
     assert ranks["GKD", "58.3"] == "best" and ranks["CWD", "49.3"] == "second"
     assert ranks["DINOv2", "63.3"] == ranks["DINOv2", "59.6"] == ""
     assert ranks["GKD", "55.0 ± 2.5 (+0.1, within)"] == "best"
-    assert ranks["CWD", "45.0 (−0.9)"] == "second" and ranks["DeiT", "35.0 (+0.1)"] == ""
+    assert ranks["CWD", "45.0 (-0.9)"] == "second" and ranks["DeiT", "35.0 (+0.1)"] == ""
     assert ranks["GKD", "99.0"] == ranks["DINOv2", "80.0 (+20.4)"] == ""
     assert ranks["CWD", "70.0 (+20.7)"] == ""  # nobody of its size to compete with
 
@@ -243,7 +247,7 @@ def test_decoders_tell_rows_apart(study: MakeRecord) -> None:
     records = [*three(study), study("gtav", "gkd", 0, [54.0, 50.0, 56.0], DEIT_S, spec_decoder=semfpn)]
     table = table_named(records, "paper-table7")
     lines = {cells(table, row)["decoder"]: cells(table, row) for row in table.rows if row.kind == "measured"}
-    assert lines["SemFPN"]["GTAV → Citys"] == "54.0 (−0.7)"
+    assert lines["SemFPN"]["GTAV → Citys"] == "54.0 (-0.7)"
     assert lines["Mask2Former"]["GTAV → Citys"] == "55.0 ± 2.5 (+0.1, within)"
     assert len(rows_of(table_named(records), "GKD", "DeiT ViT-S")) == 2
 
@@ -287,8 +291,8 @@ def test_thirteen_printed_averages_are_uneven() -> None:
 
 def test_the_order_of_records_does_not_matter(study: MakeRecord) -> None:
     records = [*three(study), *three(study, method="cwd", spec_preset="standard", tail="x")]
-    assert study_tables(records, {}) == study_tables(records[::-1], {})
-    assert study_csv(records, {}) == study_csv(records[::-1], {})
+    assert study_tables(records) == study_tables(records[::-1])
+    assert study_csv(filled_tables(records, {})) == study_csv(filled_tables(records[::-1], {}))
 
 
 def test_a_thousand_records_are_quick(study: MakeRecord) -> None:

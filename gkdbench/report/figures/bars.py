@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from gkdbench.report.comparison import IN_DOMAIN, Comparison
 from gkdbench.report.figures.captions import bars_told, particulars, seeds_told, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
+from gkdbench.report.figures.frame import frame
 from gkdbench.report.figures.readings import class_reading, half_interval
 from gkdbench.report.figures.series import Series, left_out, most_telling
 from gkdbench.report.figures.sheet import Sheet, boxes, key, key_columns, key_height, strokes, text_width
-from gkdbench.report.figures.style import INK, one_name
+from gkdbench.report.figures.style import INK, NORMAL, one_name
 
 MOST_BARS = 8
 """Rows whose bars can be told apart."""
@@ -29,7 +30,7 @@ def classes_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
     inner = min(max(620.0, (7.0 * len(shown) + 10) * len(classes)), 1300.0)
     turned = max(map(text_width, ticks)) > inner / len(classes) - 4
     foot = max(map(text_width, ticks)) * 0.6 + 14 if turned else 18.0
-    columns = key_columns(shown, inner)
+    columns = key_columns(shown, inner, "patches")
     deep = key_height(shown, columns)
     sheet = Sheet(inner + 52, 2 * (_PANEL + 20) + foot + deep + 12)
     top = sheet.height - 18
@@ -37,13 +38,10 @@ def classes_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
         axes = sheet.panel(40, top - _PANEL, inner, _PANEL)
         _bars(axes, shown, classes, split, comparison)
         sheet.write(40, top + 9, title, 9)
-        axes.set_ylabel("IoU, %")
+        axes.set_xticks([])
+        frame(sheet, axes, up="IoU, %", grid="y")
         if split is None:
-            look: Any = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-            axes.set_xticks(range(len(classes)), ticks, **look)
-        else:
-            axes.set_xticks([])
-        axes.tick_params(axis="x", length=0)
+            _names(sheet, axes, ticks, turned)
         top -= _PANEL + 20
     key(sheet, shown, 40, deep + 4, columns, "patches")
     missing = len(comparison.classes) - len(classes)
@@ -83,4 +81,14 @@ def _bars(
     strokes(axes, whiskers, INK, 0.9, level=3)
     axes.set_xlim(-0.6, len(classes) - 0.4)
     axes.set_ylim(0, min(highest * 1.02, 102.0))
-    axes.grid(axis="y")
+
+
+def _names(sheet: Sheet, axes: Axes, names: Sequence[str], turned: bool) -> None:
+    """Write the classes below a panel, slanting where they are long."""
+    look: Any = {"rotation": 35, "ha": "right", "va": "top", "rotation_mode": "anchor", "fontsize": NORMAL}
+    for index, name in enumerate(names):
+        x, y = sheet.place(axes, index, axes.get_ylim()[0])
+        if turned:
+            sheet.canvas.text(x, y - 3.5, name, color=INK, **look)
+        else:
+            sheet.write(x, y - 7, name, side="center")

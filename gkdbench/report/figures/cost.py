@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 from gkdbench.report.comparison import Comparison
 from gkdbench.report.figures.captions import bars_told, particulars, seeds_told, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
+from gkdbench.report.figures.frame import frame, log_axis
 from gkdbench.report.figures.labels import number_points
 from gkdbench.report.figures.readings import OOD, finite, half_interval
 from gkdbench.report.figures.series import Series, left_out, most_telling
-from gkdbench.report.figures.sheet import Point, Sheet, key, key_columns, key_height, log_axis, marks, strokes
+from gkdbench.report.figures.sheet import Point, Sheet, key, key_columns, key_height, marks, strokes
 from gkdbench.report.figures.style import one_name
 from gkdbench.report.records import budget_total
 from gkdbench.report.tables import Pick, summary_picks
@@ -44,15 +45,11 @@ def cost_figure(comparison: Comparison, series: Sequence[Series], forms: Collect
             (cost.mean / unit, score.mean) if cost and score and cost.mean > 0 else None
             for cost, score in zip(costs, scores, strict=True)
         ]
-        axes.set_xlabel(title)
         axes.set_ylim(min(values) - 0.09 * room, max(values) + 0.09 * room)
-        axes.grid()
-        if place:
-            axes.tick_params(labelleft=False)
-        else:
-            axes.set_ylabel(f"OOD mean {comparison.metric}, %")
         known = [point[0] for point in points if point is not None]
+        up = "" if place else f"OOD mean {comparison.metric}, %"
         if not known:
+            frame(sheet, axes, across=title, up=up, numbers=not place)
             sheet.write(*_middle(place, foot), "not recorded", side="center")
             continue
         drawn += len(known)
@@ -62,6 +59,7 @@ def cost_figure(comparison: Comparison, series: Sequence[Series], forms: Collect
             wide = max(max(known) - min(known), 0.5 * max(known))
             axes.set_xlim(max(min(known) - 0.12 * wide, 0), max(known) + 0.12 * wide)
             axes.locator_params(axis="x", nbins=5)
+        frame(sheet, axes, across=title, up=up, numbers=not place)
         bars = [
             [(point[0], point[1] - half), (point[0], point[1] + half)]
             for point, score in zip(points, scores, strict=True)

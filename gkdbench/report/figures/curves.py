@@ -10,8 +10,9 @@ from gkdbench.report.comparison import Comparison
 from gkdbench.report.curves import FILE, StageCurves, read_curves
 from gkdbench.report.figures.captions import listed, particulars, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
+from gkdbench.report.figures.frame import frame, log_axis
 from gkdbench.report.figures.series import Series, left_out, most_telling
-from gkdbench.report.figures.sheet import Sheet, dash, key, key_columns, key_height, log_axis, strokes
+from gkdbench.report.figures.sheet import Sheet, dash, key, key_columns, key_height, strokes
 from gkdbench.report.figures.style import NORMAL, one_name
 
 MOST_LINES = 8
@@ -56,7 +57,7 @@ def curves_figure(
     stages = list(lines)[:MOST_STAGES]
     drawn = [one for one in shown if any(one is other for stage in stages for other, _ in lines[stage])]
     across = min(len(stages), 3)
-    columns = key_columns(drawn, max(across, 2) * (_WIDE + 40) - 20)
+    columns = key_columns(drawn, max(across, 2) * (_WIDE + 40) - 20, "dashes")
     foot = key_height(drawn, columns) + 10
     block = _DEEP + 54
     sheet = Sheet(max(across, 2) * (_WIDE + 44) + 6, -(-len(stages) // across) * block + foot)
@@ -75,10 +76,7 @@ def curves_figure(
             axes.set_ylim(low - 0.05 * room, high + 0.05 * room)
         axes.set_xlim(0, max(float(every[:, 0].max()), 1.0))
         axes.locator_params(axis="x", nbins=5)
-        axes.grid()
-        axes.set_xlabel("step")
-        if index % across == 0:
-            axes.set_ylabel("weighted loss")
+        frame(sheet, axes, across="step", up="" if index % across else "weighted loss")
         sheet.write(left, top + 9, f"stage {one_name(stage, 28)}", NORMAL + 1)
     key(sheet, drawn, 20, foot - 4, columns, "dashes")
     missing = len(lines) - len(stages)

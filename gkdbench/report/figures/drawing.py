@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gkdbench.report.figures.style import FAINT, INK, PNG_DPI, STYLE
+from gkdbench.report.visible_text import visible
 
 FORMS = ("svg", "png", "pdf")
 # Two digits after the point are a hundredth of a point: more is only size.
@@ -139,11 +140,12 @@ def _inline(svg: str, slug: str, label: str) -> str:
     # Sized by the page's style sheet, but never blown up: type has one size in all figures.
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg[^>]*?) width="([\d.]+)pt"', _widest, body, count=1)
-    return body.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
+    return body.replace("<svg ", f'<svg role="img" aria-label="{_attribute(visible(label))}" ', 1)
 
 
 def _widest(tag: re.Match[str]) -> str:
-    return f'{tag[1]} style="max-width: {_LARGEST * float(tag[2]):.0f}pt"'
+    width = float(tag[2])
+    return f'{tag[1]} style="max-width: {_LARGEST * width:.0f}pt; --width: {width:.0f}pt"'
 
 
 def _attribute(text: str) -> str:

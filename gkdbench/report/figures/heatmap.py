@@ -155,9 +155,7 @@ def _map(
     share = np.clip((np.where(known, values, limits[0]) - limits[0]) / max(limits[1] - limits[0], 1e-9), 0, 1)
     faces = colours(share, bytes=True)
     faces[~known] = 0
-    axes = sheet.panel(left, top - deep, wide, deep)
-    axes.set_axis_off()
-    axes.imshow(faces, interpolation="none", aspect="auto")
+    sheet.picture(faces, left, top - deep, wide, deep)
     if values.size > MOST_CELLS:
         return
     light = faces[..., :3] @ np.array([0.299, 0.587, 0.114]) > 120
@@ -184,9 +182,7 @@ def _scale(
     room = text_width(ends[1], SMALL)
     bar = 44.0
     right = left + wide - room - 3
-    axes = sheet.panel(right - bar, top + 6, bar, 7)
-    axes.set_axis_off()
-    axes.imshow(colours(np.linspace(0, 1, 32)[None], bytes=True), interpolation="none", aspect="auto")
+    sheet.picture(colours(np.linspace(0, 1, 32)[None], bytes=True), right - bar, top + 6, bar, 7)
     sheet.write(left + wide, top + 9.5, ends[1], SMALL, "right")
     sheet.write(right - bar - 3, top + 9.5, ends[0], SMALL, "right")
     space = wide - room - bar - text_width(ends[0], SMALL) - 14

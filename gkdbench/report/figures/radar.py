@@ -12,7 +12,18 @@ from gkdbench.report.figures.captions import particulars, seeds_told, sentences,
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
 from gkdbench.report.figures.readings import finite
 from gkdbench.report.figures.series import Series, left_out, most_telling
-from gkdbench.report.figures.sheet import KEY_LINE, Point, Sheet, Side, dash, key, key_columns, key_height
+from gkdbench.report.figures.sheet import (
+    HANDLE,
+    KEY_LINE,
+    Point,
+    Sheet,
+    Side,
+    dash,
+    key,
+    key_columns,
+    key_height,
+    spots,
+)
 from gkdbench.report.figures.style import (
     COLOURS,
     DASHES,
@@ -32,8 +43,8 @@ MOST_LINES = 6
 """Rows whose outlines can be told apart."""
 FEWEST_AXES, MOST_AXES = 3, 12
 _RADIUS = 104.0
-_CENTRE = 0.12
-"""Where a comparison's lowest value lies, in radii: an outline that ends in one point hides its row."""
+_INNER = 0.12
+"""Radius of the ring where an axis' lowest value lies: in the centre itself rows would hide each other."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +74,14 @@ def radar_figure(comparison: Comparison, series: Sequence[Series], forms: Collec
         outlines.append(Outline(one.name, values, one.colour, one.marker, dash(one)))
     if not any(value is not None for outline in outlines for value in outline.values):
         return None
-    columns = key_columns(shown, 400)
+    columns = key_columns(shown, 400, "lines")
     deep = key_height(shown, columns)
     sheet = Sheet(420, 2 * _RADIUS + 92 + deep)
-    _radar(sheet, (210, deep + 48 + _RADIUS), [(one_name(name, 20), "") for name in axes], outlines, _CENTRE)
+    _radar(sheet, (210, deep + 48 + _RADIUS), [(one_name(name, 20), "") for name in axes], outlines)
     key(sheet, shown, 20, deep + 6, columns, "lines")
     caption = sentences(
         f"{comparison.metric} in percent, in-domain and on each target. Each axis is linear from the lowest value "
-        f"shown (at {_CENTRE:.0%} of the radius) to the highest (at the rim); both are printed at its end.",
+        "shown (inner ring) to the highest (rim), both printed at its end, so distances on two axes do not compare.",
         source_told(comparison),
         left_out(series, shown),
         seeds_told(shown),
@@ -82,7 +93,7 @@ def radar_figure(comparison: Comparison, series: Sequence[Series], forms: Collec
 
 
 def published_radar(numbers: Sequence[Published], file: str, forms: Collection[str] = FORMS) -> Drawing | None:
-    """Draw the paper's Figure 2: a chart per setting and pair, each axis from the worst system to the best."""
+    """Draw the paper's Figure 2: a chart per setting and pair, each axis from the lowest value to the highest."""
     spokes = list(dict.fromkeys((number.source, number.target) for number in numbers))
     charts = _charts(numbers)
     if not charts or len(spokes) < FEWEST_AXES:
@@ -101,17 +112,19 @@ def published_radar(numbers: Sequence[Published], file: str, forms: Collection[s
             values = tuple(found[spoke].number if spoke in found else None for spoke in spokes)
             rough = tuple(spoke in found and found[spoke].approximate for spoke in spokes)
             outlines.append(Outline(name, values, *_look(systems.index(name)), rough))
-        _radar(sheet, (x + wide / 2, y - 56 - _RADIUS), labels, outlines, 0.0)
+        _radar(sheet, (x + wide / 2, y - 56 - _RADIUS), labels, outlines)
     for index, name in enumerate(systems):
         colour, marker, dashes = _look(index)
-        x, y = 20 + (index % 3) * (sheet.width - 30) / 3, foot - 4 - KEY_LINE * (index // 3 + 0.5)
-        sheet.lines([[(x - 10, y), (x + 10, y)]], colour, 1.6, dashes)
+        x, y = 28 + (index % 3) * (sheet.width - 30) / 3, foot - 4 - KEY_LINE * (index // 3 + 0.5)
+        sheet.lines([[(x - HANDLE / 2, y), (x + HANDLE / 2, y)]], colour, 1.6, dashes)
         _spots(sheet.canvas, [(x, y)], colour, marker)
-        sheet.write(x + 14, y, one_name(name))
-    caption = (
+        sheet.write(x + HANDLE / 2 + 4, y, one_name(name))
+    caption = sentences(
         "Published values of the paper's Figure 2, not measured here: mIoU in percent. Each axis is linear from the "
-        "worst system (centre) to the best (rim), both printed at its end, so distances on two axes do not compare. "
-        "Hollow markers: approximate values, read off the figure. A value that is not printed leaves its line open."
+        "lowest value (inner ring; in the paper the centre, where low systems would hide each other) to the highest "
+        "(rim), both printed at its end, so distances on two axes do not compare.",
+        "Hollow markers: approximate values, read off the figure.",
+        _gaps_told(charts, len(spokes)),
     )
     details = (f"Source: {SOURCE}, Figure 2. File: results/paper/{file}.csv.", "Seeds: not stated in the paper.")
     label = "Radar charts: published mIoU of the paper's Figure 2, five source and target pairs."
@@ -135,17 +148,31 @@ def _charts(numbers: Sequence[Published]) -> dict[str, dict[str, dict[tuple[str,
     return charts
 
 
+def _gaps_told(charts: Mapping[str, Mapping[str, Mapping[tuple[str, str], Published]]], spokes: int) -> str:
+    """Say in which charts the paper prints a part of the values."""
+    known = {title: sum(map(len, chart.values())) for title, chart in charts.items()}
+    parts = [
+        f"{title} ({known[title]} of {spokes * len(chart)})"
+        for title, chart in charts.items()
+        if known[title] < spokes * len(chart)
+    ]
+    if not parts:
+        return ""
+    return (
+        f"Not every value is printed in {', '.join(parts)}: lines are open where one is missing, and an axis starts "
+        "at the lowest that is printed, not at that of the worst system."
+    )
+
+
 def _look(index: int) -> tuple[str, str, Any]:
     """Return colour, marker and dashes of a published system: the teacher comes first."""
     if index == 0:
         return TEACHER_LOOK[0], TEACHER_LOOK[2], "-"
     place = index - 1
-    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], DASHES[place % len(DASHES)]
+    return COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], DASHES[index % len(DASHES)]
 
 
-def _radar(
-    sheet: Sheet, centre: Point, labels: Sequence[tuple[str, str]], outlines: Sequence[Outline], inner: float
-) -> None:
+def _radar(sheet: Sheet, centre: Point, labels: Sequence[tuple[str, str]], outlines: Sequence[Outline]) -> None:
     """Draw one chart: rings, spokes with their ends, outlines."""
     count = len(labels)
     turns = [math.pi / 2 - 2 * math.pi * index / count for index in range(count)]
@@ -156,9 +183,9 @@ def _radar(
             centre[1] + _RADIUS * share * math.sin(turns[spoke]),
         )
 
-    rings = [inner + (1 - inner) * step / 4 for step in range(0 if inner else 1, 5)]
+    rings = [_INNER + (1 - _INNER) * step / 4 for step in range(5)]
     sheet.lines([[at(spoke % count, ring) for spoke in range(count + 1)] for ring in rings], FAINT, 0.6)
-    sheet.lines([[centre, at(spoke, 1.0)] for spoke in range(count)], FAINT, 0.6)
+    sheet.lines([[at(spoke, _INNER), at(spoke, 1.0)] for spoke in range(count)], FAINT, 0.6)
     ends: Mapping[int, tuple[float, float]] = {
         spoke: (min(known), max(known))
         for spoke in range(count)
@@ -174,7 +201,7 @@ def _radar(
                 continue
             low, high = ends[spoke]
             share = (value - low) / (high - low) if high > low else 1.0
-            points.append(at(spoke, inner + (1 - inner) * share))
+            points.append(at(spoke, _INNER + (1 - _INNER) * share))
         # An axis without a value opens the line there.
         sides = [(points[i], points[(i + 1) % count]) for i in range(count)]
         if None not in points:
@@ -191,10 +218,9 @@ def _radar(
 
 def _spots(axes: Axes, points: Sequence[Point], colour: str, marker: str, hollow: bool = False) -> None:
     if points:
-        x, y = zip(*points, strict=True)
         face, edge = ("none", colour) if hollow else (colour, INK)
         size = 50 if marker == "*" else 20
-        axes.scatter(x, y, s=size, c=face, marker=marker, edgecolors=edge, linewidths=0.9 if hollow else 0.5, zorder=3)
+        spots(axes, points, marker, size, face, edge, 0.9 if hollow else 0.5)
 
 
 def _spoke_label(sheet: Sheet, tip: Point, turn: float, lines: Sequence[str], ends: tuple[float, float] | None) -> None:

@@ -11,6 +11,7 @@ from gkdbench.report.figures.drawing import FORMS, Drawing, finish
 from gkdbench.report.figures.series import MOST_ROWS
 from gkdbench.report.figures.sheet import Point, Sheet, text_width
 from gkdbench.report.figures.style import FAINT, INK, SMALL, one_name
+from gkdbench.report.visible_text import shown_p
 
 _AXIS = 380.0
 _LINE = 12.0
@@ -74,9 +75,7 @@ def ranks_figure(comparison: Comparison, ranking: Ranking, forms: Collection[str
         f"A bar joins rows within the critical difference (Nemenyi, 5 %): {ranking.critical:.2f} ranks."
         if known
         else "No critical difference: it takes two blocks or more.",
-        f"Friedman's test: p {'< 0.001' if ranking.p < 0.001 else f'= {ranking.p:.3f}'}."
-        if math.isfinite(ranking.p)
-        else "",
+        f"Friedman's test that all are alike: p {shown_p(ranking.p)}." if math.isfinite(ranking.p) else "",
         source_told(comparison),
         f"Shown: the {len(shown)} best rows; {missing} of {len(ordered)} left out." if missing else "",
     )

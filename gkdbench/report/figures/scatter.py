@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from gkdbench.report.comparison import IN_DOMAIN, Comparison
 from gkdbench.report.figures.captions import bars_told, particulars, seeds_told, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
+from gkdbench.report.figures.frame import frame
 from gkdbench.report.figures.labels import number_points
 from gkdbench.report.figures.readings import OOD, finite, half_interval
 from gkdbench.report.figures.series import Series, left_out, most_telling
-from gkdbench.report.figures.sheet import Point, Sheet, key, key_height, key_width, marks, strokes
-from gkdbench.report.figures.style import FAINT
+from gkdbench.report.figures.sheet import Point, Sheet, areas, key, key_height, key_width, marks, strokes
+from gkdbench.report.figures.style import GREY
 from gkdbench.report.tables import summary_picks
 
 _WIDE, _DEEP = 330.0, 300.0
@@ -28,7 +29,7 @@ def scatter_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
     if not known:
         return None
     deep = max(_DEEP, key_height(shown, 1) - 6)
-    sheet = Sheet(44 + _WIDE + 22 + key_width(shown, numbered=True), deep + 46)
+    sheet = Sheet(44 + _WIDE + 22 + key_width(shown, "marks", numbered=True), deep + 46)
     axes = sheet.panel(44, 36, _WIDE, deep)
     halves = [(half_interval(x), half_interval(y)) if x and y else (0.0, 0.0) for x, y in stats]
     _limits(axes, known)
@@ -45,13 +46,12 @@ def scatter_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
     strokes(axes, bars)
     base = next((index for index, one in enumerate(shown) if one.baseline), None)
     start = points[base] if base is not None else None
+    busy: list[list[Point]] = []
     if start is not None:
-        _arrows(sheet, axes, start, [p for i, p in enumerate(points) if p is not None and i != base])
+        busy = _arrows(sheet, axes, start, [p for i, p in enumerate(points) if p is not None and i != base])
     marks(axes, shown, points, 44)
-    number_points(sheet, axes, shown, points, bars)
-    axes.set_xlabel(f"in-domain {comparison.metric}, %")
-    axes.set_ylabel(f"OOD mean {comparison.metric}, %")
-    axes.grid()
+    number_points(sheet, axes, shown, points, [*bars, *busy])
+    frame(sheet, axes, across=f"in-domain {comparison.metric}, %", up=f"OOD mean {comparison.metric}, %")
     key(sheet, shown, 44 + _WIDE + 14, sheet.height - 6, 1, "marks", numbered=True)
     caption = sentences(
         f"OOD mean against in-domain {comparison.metric}; up is more robust, numbers are the rows of the key.",
@@ -85,9 +85,14 @@ def _cut(axes: Axes, bars: Sequence[Sequence[Point]]) -> bool:
     return any(not (left <= x <= right and low <= y <= high) for bar in bars for x, y in bar)
 
 
-def _arrows(sheet: Sheet, axes: Axes, start: Point, ends: Sequence[Point]) -> None:
-    """Draw a line with a head to every end, both clear of the markers."""
-    segments: list[list[Point]] = []
+def _arrows(sheet: Sheet, axes: Axes, start: Point, ends: Sequence[Point]) -> list[list[Point]]:
+    """Draw a line with a filled head to every end, clear of the markers and above the grid.
+
+    Returns where numbers are in the way: bits of each arrow near its end, in the units of the axes.
+    """
+    shafts: list[list[Point]] = []
+    heads: list[list[Point]] = []
+    busy: list[list[Point]] = []
     x0, y0 = sheet.place(axes, *start)
     for end in ends:
         x1, y1 = sheet.place(axes, *end)
@@ -95,13 +100,11 @@ def _arrows(sheet: Sheet, axes: Axes, start: Point, ends: Sequence[Point]) -> No
         if length < 16:
             continue
         ux, uy = (x1 - x0) / length, (y1 - y0) / length
-        tip = (x1 - 5.5 * ux, y1 - 5.5 * uy)
-        segments.append([(x0 + 5 * ux, y0 + 5 * uy), tip])
-        segments.append(
-            [
-                (tip[0] - 4.5 * ux + 2 * uy, tip[1] - 4.5 * uy - 2 * ux),
-                tip,
-                (tip[0] - 4.5 * ux - 2 * uy, tip[1] - 4.5 * uy + 2 * ux),
-            ]
-        )
-    sheet.lines(segments, FAINT, 0.9)
+        tip, neck = (x1 - 5 * ux, y1 - 5 * uy), (x1 - 11 * ux, y1 - 11 * uy)
+        shafts.append([(x0 + 5 * ux, y0 + 5 * uy), neck])
+        heads.append([tip, (neck[0] + 2.6 * uy, neck[1] - 2.6 * ux), (neck[0] - 2.6 * uy, neck[1] + 2.6 * ux)])
+        along = [sheet.back(axes, x1 - reach * ux, y1 - reach * uy) for reach in range(8, min(30, int(length)), 4)]
+        busy.extend([point, point] for point in along)
+    strokes(axes, [[sheet.back(axes, *point) for point in shaft] for shaft in shafts], GREY, 0.8, level=1.6)
+    areas(axes, [[sheet.back(axes, *point) for point in head] for head in heads], GREY, edge=0, level=1.7)
+    return busy

@@ -30,11 +30,11 @@ class Series:
     marker: str
 
 
-def line_up(rows: Sequence[MethodRow], baseline: str | None = None) -> tuple[Series, ...]:
-    """Return the rows that have figures as series, in the order of the table; `baseline` is a row's label."""
+def line_up(rows: Sequence[MethodRow], baseline: MethodRow | None = None) -> tuple[Series, ...]:
+    """Return the rows that have figures as series, in the order of the table; `baseline` is one of them."""
     rows = [row for row in rows if row.status == "done"]
     teacher = _first(rows, lambda row: row.teacher)
-    base = _first(rows, lambda row: baseline is not None and row.label == baseline)
+    base = next((index for index, row in enumerate(rows) if row is baseline), None)
     scores = [_standing(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda i: (i != teacher, i != base, not rows[i].comparable, scores[i], i))
     places = {index: place for place, index in enumerate(order)}
@@ -79,7 +79,7 @@ def _names(rows: Sequence[MethodRow]) -> list[str]:
     names = []
     for row in rows:
         mark = "" if row.comparable else f" [{one_name(row.footnotes[0].split(':')[0], 20)}]" if row.footnotes else " *"
-        names.append((one_name(row.label, 34 if not mark else 24) or "(no name)") + mark)
+        names.append((one_name(row.name, 34 if not mark else 24) or "(no name)") + mark)
     same, seen = Counter(names), Counter[str]()
     for index, name in enumerate(names):
         if same[name] > 1:

@@ -1,6 +1,5 @@
 """A figure laid out by hand, in points: nothing is drawn twice to find where it goes."""
 
-import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Literal
@@ -8,10 +7,12 @@ from typing import Any, Literal
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.image import AxesImage
+from matplotlib.markers import MarkerStyle
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.text import Text
@@ -19,6 +20,7 @@ from matplotlib.transforms import IdentityTransform
 
 from gkdbench.report.figures.series import Series
 from gkdbench.report.figures.style import DASHES, INK, NORMAL, TEACHER_LOOK
+from gkdbench.report.visible_text import visible
 
 Point = tuple[float, float]
 Side = Literal["left", "center", "right"]
@@ -93,12 +95,23 @@ class Sheet:
         found = axes.transData.transform((x, y)) * (72 / self.figure.dpi)
         return float(found[0]), float(found[1])
 
+    def back(self, axes: Axes, x: float, y: float) -> Point:
+        """Return what a point of the sheet is in the units of a panel."""
+        found = axes.transData.inverted().transform((x * self.figure.dpi / 72, y * self.figure.dpi / 72))
+        return float(found[0]), float(found[1])
+
     def write(
         self, x: float, y: float, text: str, size: float = NORMAL, side: Side = "left", colour: str = INK
     ) -> None:
         """Write a line whose middle lies at height y."""
         if text:
-            self.words.items.append((x, y - 0.36 * size, text, side, size, colour))
+            self.words.items.append((x, y - 0.36 * size, visible(text), side, size, colour))
+
+    def picture(self, pixels: Any, left: float, bottom: float, width: float, height: float) -> None:
+        """Draw an image [H, W, 3 or 4], its pixels as they are; without interpolation none is merged with others."""
+        shown = AxesImage(self.canvas, interpolation="none", extent=(left, left + width, bottom, bottom + height))
+        shown.set_data(pixels)
+        self.canvas.add_image(shown)
 
     def lines(
         self, segments: Iterable[Sequence[Point]], colour: str = INK, width: float = 0.7, dashes: Any = "-"
@@ -122,9 +135,19 @@ def boxes(
     axes: Axes, corners: Iterable[tuple[float, float, float, float]], colour: str, hatch: str = "", edge: float = 0.5
 ) -> None:
     """Draw boxes of one look as one path: left, bottom, right, top; they do not move the limits of the axes."""
-    outline = _outline([[(a, b), (c, b), (c, d), (a, d)] for a, b, c, d in corners], closed=True)
+    areas(axes, [[(a, b), (c, b), (c, d), (a, d)] for a, b, c, d in corners], colour, hatch, edge)
+
+
+def areas(
+    axes: Axes, shapes: Iterable[Sequence[Point]], colour: str, hatch: str = "", edge: float = 0.5, level: float = 1.0
+) -> None:
+    """Fill closed shapes of one look as one path; they do not move the limits of the axes."""
+    outline = _outline(shapes, closed=True)
     if outline is not None:
-        axes.add_artist(PathPatch(outline, facecolor=colour, edgecolor=INK, linewidth=edge, hatch=hatch, zorder=1))
+        rim = INK if edge else "none"
+        axes.add_artist(
+            PathPatch(outline, facecolor=colour, edgecolor=rim, linewidth=edge, hatch=hatch or None, zorder=level)
+        )
 
 
 def _outline(segments: Iterable[Sequence[Point]], closed: bool) -> Path | None:
@@ -139,22 +162,16 @@ def _outline(segments: Iterable[Sequence[Point]], closed: bool) -> Path | None:
     return Path(np.array(points, np.float64), codes) if points else None
 
 
-_MOST_TICKS = 7
-
-
-def log_axis(axis: Axis, low: float, high: float) -> None:
-    """Make an axis logarithmic between two positive values, with ticks that are written as a person would."""
-    across = isinstance(axis, XAxis)
-    (axis.axes.set_xscale if across else axis.axes.set_yscale)("log")
-    (axis.axes.set_xlim if across else axis.axes.set_ylim)(low, high)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    ticks = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    if len(ticks) > _MOST_TICKS:
-        ticks = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
-    ticks = ticks[:: -(-len(ticks) // _MOST_TICKS) or 1]
-    axis.minorticks_off()
-    axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+def spots(axes: Axes, points: Any, marker: str, area: float, faces: Any, edges: Any, width: float) -> None:
+    """Draw markers of one shape, faster than a scatter; they do not move the limits of the axes."""
+    shape = MarkerStyle(marker)
+    outline = shape.get_path().transformed(shape.get_transform())
+    found = PathCollection(
+        [outline], [area], facecolors=faces, edgecolors=edges, linewidths=width, offsets=points,
+        offset_transform=axes.transData, zorder=3,
+    )  # fmt: skip
+    found.set_transform(IdentityTransform())
+    axes.add_collection(found, autolim=False)
 
 
 def marks(axes: Axes, shown: Sequence[Series], points: Sequence[Point | None], size: float = 34) -> None:
@@ -168,16 +185,18 @@ def marks(axes: Axes, shown: Sequence[Series], points: Sequence[Point | None], s
         faces = [shown[index].colour if shown[index].row.comparable else "none" for index in indices]
         edges = [INK if shown[index].row.comparable else shown[index].colour for index in indices]
         area = size * (1.9 if marker == "*" else 1.0)
-        axes.scatter(at[:, 0], at[:, 1], s=area, c=faces, marker=marker, edgecolors=edges, linewidths=0.7, zorder=3)
+        spots(axes, at, marker, area, faces, edges, 0.7)
 
 
 KEY_LINE = 11.5
 """Height of a key's line, in points."""
+HANDLE = 36.0
+"""Length of a line in a key: twice the longest pattern of dashes."""
 
 
-def key_columns(shown: Sequence[Series], width: float, numbered: bool = False) -> int:
+def key_columns(shown: Sequence[Series], width: float, kind: Kind = "marks", numbered: bool = False) -> int:
     """Return how many columns of a key fit into a width."""
-    return max(1, min(len(shown), int((width + 14) // key_width(shown, numbered))))
+    return max(1, min(len(shown), int((width + 14) // key_width(shown, kind, numbered))))
 
 
 def key_height(shown: Sequence[Series], columns: int) -> float:
@@ -185,22 +204,26 @@ def key_height(shown: Sequence[Series], columns: int) -> float:
     return KEY_LINE * -(-len(shown) // columns)
 
 
-def key_width(shown: Sequence[Series], numbered: bool = False) -> float:
+def key_width(shown: Sequence[Series], kind: Kind = "marks", numbered: bool = False) -> float:
     """Return the width of one column of a key in points."""
-    return max(text_width(one.name) for one in shown) + 34 + (14 if numbered else 0)
+    return max(text_width(one.name) for one in shown) + _handle(kind) + 16 + (14 if numbered else 0)
+
+
+def _handle(kind: Kind) -> float:
+    return HANDLE if kind in ("lines", "dashes") else 18.0
 
 
 def key(
     sheet: Sheet, shown: Sequence[Series], left: float, top: float, columns: int, kind: Kind, numbered: bool = False
 ) -> None:
     """Write a key, column by column, whose upper left corner lies there; `kind`: dashes are lines without marks."""
-    wide, deep = key_width(shown, numbered), -(-len(shown) // columns)
-    at = [(left + wide * (i // deep) + 9, top - KEY_LINE * (i % deep + 0.5)) for i in range(len(shown))]
+    wide, deep, half = key_width(shown, kind, numbered), -(-len(shown) // columns), _handle(kind) / 2
+    at = [(left + wide * (i // deep) + half, top - KEY_LINE * (i % deep + 0.5)) for i in range(len(shown))]
     shift = 15 if numbered else 0
     for (x, y), one in zip(at, shown, strict=True):
         if numbered:
             sheet.write(x + 5, y, str(one.number), side="right")
-        sheet.write(x + 13 + shift, y, one.name)
+        sheet.write(x + half + 4 + shift, y, one.name)
     if kind == "marks":
         marks(sheet.canvas, shown, [(x + shift, y) for x, y in at], 30)
     elif kind == "patches":
@@ -208,7 +231,7 @@ def key(
             boxes(sheet.canvas, [(x - 9, y - 3.5, x + 9, y + 3.5)], one.colour, one.hatch)
     else:
         for (x, y), one in zip(at, shown, strict=True):
-            sheet.lines([[(x - 10, y), (x + 10, y)]], one.colour, 1.6, dash(one))
+            sheet.lines([[(x - half, y), (x + half, y)]], one.colour, 1.6, dash(one))
         if kind == "lines":
             marks(sheet.canvas, shown, at, 18)
 

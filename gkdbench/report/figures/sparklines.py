@@ -25,7 +25,7 @@ def run_curves(stages: Sequence[StageCurves]) -> str:
     names = escape(", ".join(one_name(stage.name) for stage in logged))
     return (
         f'<svg role="img" aria-label="Training loss over steps, stages {names}" viewBox="0 0 {width} {height}" '
-        f'style="max-width: {width}pt; min-width: 0" font-size="8" fill="currentColor">{panels}</svg>'
+        f'style="max-width: {width}pt; --width: {width}pt" font-size="8" fill="currentColor">{panels}</svg>'
     )
 
 
@@ -49,8 +49,8 @@ def _panel(stage: StageCurves, left: int) -> str:
         at = " ".join(f"{left + _WIDE * step / last:.0f},{height(value):.1f}" for step, value in points)
         look = f'fill="none" stroke="{COLOURS[place]}" stroke-width="1.3" stroke-dasharray="{_DASHES[place]}"'
         y = _HEAD + _DEEP + 20 + 11 * place
-        parts.append(f'<polyline points="{at}" {look}/><path d="M{left} {y - 3}h18" {look}/>')
-        parts.append(f'<text x="{left + 22}" y="{y}">{escape(one_name(name, 30))}</text>')
+        parts.append(f'<polyline points="{at}" {look}/><path d="M{left} {y - 3}h26" {look}/>')
+        parts.append(f'<text x="{left + 30}" y="{y}">{escape(one_name(name, 30))}</text>')
     return "".join(parts)
 
 

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from gkdbench.report.comparison import IN_DOMAIN, Comparison, Stat
 from gkdbench.report.figures.captions import particulars, seeds_told, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
+from gkdbench.report.figures.frame import frame
 from gkdbench.report.figures.readings import OOD, finite
 from gkdbench.report.figures.series import Series, left_out, most_telling
-from gkdbench.report.figures.sheet import Sheet, boxes, strokes, text_width
+from gkdbench.report.figures.sheet import Sheet, boxes, spots, strokes, text_width
 from gkdbench.report.figures.style import COLOURS, FAINT, INK, TEACHER_COLOUR, one_name
 from gkdbench.report.tables import summary_picks
 
@@ -36,10 +37,11 @@ def targets_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
     base = next((index for index, one in enumerate(shown) if one.baseline), None)
     for column, title in enumerate(titles):
         axes = sheet.panel(left + column * (wide + 8), 32, wide, deep)
-        _panel(axes, shown, stats[title], base)
-        sheet.write(left + column * (wide + 8), deep + 42, _fitting(title, wide))
         axes.set_yticks([])
         axes.locator_params(axis="x", nbins=max(int(wide // 24), 2))
+        _panel(axes, shown, stats[title], base)
+        frame(sheet, axes, grid="x")
+        sheet.write(left + column * (wide + 8), deep + 42, _fitting(title, wide))
     for index, one in enumerate(shown):
         sheet.write(left - 6, 32 + deep - 3 - (index + 0.5) * _LINE, one.name, side="right")
     sheet.write(left + len(titles) * (wide + 8) / 2, 8, f"{comparison.metric}, %", side="center")
@@ -86,17 +88,15 @@ def _panel(axes: Axes, shown: Sequence[Series], stats: Sequence[Stat | None], ba
     strokes(axes, medians, INK, 0.6)
     strokes(axes, ticks, INK, 1.4)
     for (colour, marker, full), points in groups.items():
-        x, y = zip(*points, strict=True)
         size = {"*": 48, "D": 17}.get(marker, 17)
         face, edge = (colour, INK) if full else ("none", colour)
-        axes.scatter(x, y, s=size, c=face, marker=marker, edgecolors=edge, linewidths=0.5, zorder=3)
+        spots(axes, points, marker, size, face, edge, 0.5)
     mean = stats[base].mean if base is not None and stats[base] else None  # type: ignore[union-attr]
     if mean is not None:
-        axes.axvline(mean, color=INK, linewidth=0.7, linestyle=":", zorder=1)
+        strokes(axes, [[(mean, len(shown) - 0.26), (mean, -0.74)]], INK, 0.7, ":", level=1)
     axes.set_ylim(len(shown) - 0.26, -0.74)
-    axes.margins(x=0.1)
-    axes.autoscale_view(scaley=False)
-    left, right = axes.get_xlim()
+    values = [value for points in groups.values() for value, _ in points] or [0.0, 1.0]
+    room = 0.1 * (max(values) - min(values)) or 0.05 * abs(values[0]) or 1.0
+    left, right = min(values) - room, max(values) + room
     strokes(axes, [[(left, index), (right, index)] for index in range(len(shown))], FAINT, 0.4, level=0)
     axes.set_xlim(left, right)
-    axes.grid(axis="x")

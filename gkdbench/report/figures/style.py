@@ -8,10 +8,12 @@ TEACHER_COLOUR = "#999999"
 # Lines only: circles and dots make a pattern of a hundred kilobytes.
 HATCHES = ("", "////", "\\\\\\\\", "xxx", "---", "|||", "+++", "//")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (9, 2)), (0, (3, 2, 1, 2)))
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1.5, 1.5, 1.5)), (0, (7, 2.5)), (0, (3, 2, 1, 2)))
 TEACHER_LOOK = (TEACHER_COLOUR, "", "*")
 # Stand-ins that the inline SVG replaces by the page's own colours, so that dark mode reaches it.
 INK, FAINT = "#1a1b1c", "#c7c8c9"
+GREY = "#84878b"
+"""Lines that lead somewhere: seen on light and on dark paper."""
 ON_LIGHT, ON_DARK = "#101112", "#ffffff"
 """Text on a coloured ground: the same in dark mode."""
 SMALL, NORMAL, TITLE = 7.0, 8.0, 9.0

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.image import AxesImage
 from PIL import Image
 
 from gkdbench.report.examples import Picture
@@ -67,10 +66,7 @@ class Wall:
             return
         shape = (picture if like is None else like).shape
         wide = min(CELL, height * shape[1] / shape[0])
-        # each picture as it is: without interpolation none is merged with others
-        shown = AxesImage(self.sheet.canvas, interpolation="none", extent=(left, left + wide, bottom, bottom + height))
-        shown.set_data(picture)
-        self.sheet.canvas.add_image(shown)
+        self.sheet.picture(picture, left, bottom, wide, height)
 
     def _left(self, column: int) -> float:
         return self._gutter + column * (CELL + GAP)

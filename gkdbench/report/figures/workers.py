@@ -8,25 +8,56 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from textwrap import shorten
 from typing import Any
 
 from gkdbench.report.figures.drawing import Drawing, figure_style
 
-Job = Callable[[], Drawing | None]
 MOST_WORKERS = 4
+_LONGEST_REASON = 200
 
 
-def draw(jobs: Sequence[Job], workers: int | None = None) -> list[Drawing | None]:
+@dataclass(frozen=True)
+class Job:
+    """A figure to be drawn."""
+
+    name: str
+    """What a reader knows it by."""
+    make: Callable[[], Drawing | None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A figure that could not be drawn."""
+
+    line: str
+    """Which one, and why."""
+
+
+Outcome = Drawing | Fault | None
+
+
+def draw(jobs: Sequence[Job], workers: int | None = None) -> list[Outcome]:
     """Return what each job draws, in their order, whoever draws it; None where it has nothing to draw.
 
-    `workers` is the number of processes, this one included; by default as many as are worth it here.
+    A figure that fails is a Fault and costs no other. `workers` is the number of processes, this one included; by
+    default as many as are worth it here.
     """
     count = min(len(jobs), _workers() if workers is None else workers)
     with figure_style(), _collection_paused():
         done = _shared(jobs, count) if count > 1 else {}
-        # What a helper could not draw is drawn here, so that its error is seen.
-        return [done[index] if index in done else job() for index, job in enumerate(jobs)]
+        # What a helper took and did not bring back, since it was killed, is drawn here.
+        return [done[index] if index in done else _outcome(job) for index, job in enumerate(jobs)]
+
+
+def _outcome(job: Job) -> Outcome:
+    try:
+        return job.make()
+    except Exception as error:  # records are foreign: no figure may cost the page
+        reason = shorten(f"{type(error).__name__}: {error}", _LONGEST_REASON, placeholder=" …")
+        return Fault(f"figure {job.name}: cannot be drawn ({reason})")
 
 
 @contextmanager
@@ -48,7 +79,7 @@ def _workers() -> int:
     return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
-def _shared(jobs: Sequence[Job], count: int) -> dict[int, Drawing | None]:
+def _shared(jobs: Sequence[Job], count: int) -> dict[int, Outcome]:
     """Draw with forked processes that take the next job each; return what was drawn, by the job's place."""
     context = multiprocessing.get_context("fork")
     try:
@@ -84,16 +115,13 @@ def _help(jobs: Sequence[Job], following: Any, end: Connection) -> None:
     end.close()
 
 
-def _take(jobs: Sequence[Job], following: Any) -> dict[int, Drawing | None]:
-    """Draw the next job until none is left, or one fails."""
-    done: dict[int, Drawing | None] = {}
+def _take(jobs: Sequence[Job], following: Any) -> dict[int, Outcome]:
+    """Draw the next job until none is left."""
+    done: dict[int, Outcome] = {}
     while True:
         with following.get_lock():
             index = following.value
             following.value += 1
         if index >= len(jobs):
             return done
-        try:
-            done[index] = jobs[index]()
-        except Exception:
-            return done  # drawn again by the parent, where the error is seen
+        done[index] = _outcome(jobs[index])

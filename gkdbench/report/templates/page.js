@@ -30,14 +30,19 @@ const setUpCopying = () => {
   for (const button of document.querySelectorAll("button.copy")) button.hidden = false;
 };
 
-// On paper everything but the runs is unfolded.
+// On paper everything but the runs is unfolded; afterwards the reader is where they were.
 const setUpPrinting = () => {
   let opened = [];
+  let place = 0;
   addEventListener("beforeprint", () => {
+    place = scrollY;
     opened = [...document.querySelectorAll("main details.part:not([open])")];
     for (const details of opened) details.open = true;
   });
-  addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
+  addEventListener("afterprint", () => {
+    for (const details of opened) details.open = false;
+    scrollTo({ top: place, behavior: "instant" });
+  });
 };
 
 // The contents: beside the text where there is room, folded where there is none, with the section in view marked.

@@ -60,7 +60,7 @@ const setUpSorting = (table) => {
 // Filtering. A word must occur in the row; `ood>30` or `ood<=12.5` asks for a number in the first column of that name;
 // a list offers the values of a column of words that repeat.
 const MOST_CHOICES = 40;
-const COMPARED = /^([^<>=]+)([<>]=?|=)(-?\d+(?:\.\d+)?)$/;
+const COMPARED = /^([^<>=]+)([<>]=?|=)([-−]?\d+(?:\.\d+)?)$/;
 const HOLDS = {
   "<": (a, b) => a < b, "<=": (a, b) => a <= b, ">": (a, b) => a > b, ">=": (a, b) => a >= b, "=": (a, b) => a === b,
 };
@@ -72,7 +72,7 @@ const conditionOf = (word, heads) => {
   if (!head) return (block, text) => text.includes(word);
   return (block) => block.some((row) => {
     const value = numberAt(row, Number(head.dataset.column));
-    return value !== null && HOLDS[found[2]](value, Number(found[3]));
+    return value !== null && HOLDS[found[2]](value, Number(found[3].replace("−", "-")));
   });
 };
 const listFor = (table, head, values, change) => {
@@ -123,7 +123,8 @@ const setUpFilter = (form) => {
   }
   if (comparable && table.querySelector("tbody > .apart, tbody > .status")) comparable.parentElement.hidden = false;
   const example = heads.find((head) => head.classList.contains("num") && head.dataset.column > 0);
-  input.placeholder = example ? `words, or ${titleOf(example).split(" ")[0].toLowerCase()}>30` : "words";
+  const word = example && titleOf(example).split(/\s/)[0].replace(/[^\p{L}\p{N}]+$/u, "").toLowerCase();
+  input.placeholder = word ? `words, or ${word}>30` : "words";
   form.hidden = false;
   form.addEventListener("submit", (event) => event.preventDefault());
   input.addEventListener("input", change);
