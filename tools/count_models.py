@@ -3,7 +3,8 @@
 `python tools/count_models.py [--check]`. Listing models then needs no torch. Images of 512x512 and 19 classes, as in
 the study; encoders whose patches do not divide 512, and the small ones of the embedded benchmark, at their own size.
 Encoders are counted on torch's meta device, which allocates nothing; decoders on zeros, since Mask2Former's masks
-depend on values. GFLOPs are those of torch's counter: multiply and add count as two.
+depend on values. GFLOPs are those of torch's counter: multiply and add count as two. Detectors, whose cost depends on
+what is proposed, are left out.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.spec.catalogue import ModelSource, models
-from gkdbench.spec.decoder import DECODER_NAMES, GridDecoder, other_decoder
+from gkdbench.spec.decoder import GridDecoder, decoder_names, other_decoder
 
 FILE = Path(__file__).resolve().parents[1] / "benchmarks" / "model_sizes.csv"
 COLUMNS = (
@@ -86,7 +87,7 @@ def rows() -> Iterator[dict[str, Any]]:
     """Yield a row for every encoder of our own models.yaml and every decoder."""
     for source in models():
         if source.folder == FILE.parent:
-            for decoder in DECODER_NAMES:
+            for decoder in decoder_names("segmentation"):
                 yield count(source, decoder)
 
 

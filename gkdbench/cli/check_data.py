@@ -7,8 +7,10 @@ Keys of the JSON document, which scripts may rely on:
     classes        how many
     splits         by name: status (ok, failed, absent), images, expected (counts that are right; empty: any), read,
                    size, labelled (share of the pixels read; null without labels), ignored_pixels, classes_seen,
-                   frequencies (shares of the labelled pixels), without_labelled_pixel (images), labels_without_image,
-                   digest, notes
+                   frequencies (shares of the labelled pixels), without_labelled_pixel (images), boxes (null without:
+                   objects, difficult, images_without_object, reaching_beyond, clipped, dropped, by_class: all counts),
+                   labels_without_image, digest, notes
+    corrupted      list of: of (a split), kinds, severities, images, kept (of these, on disk and not computed when read)
     problems       list of: split, kind (opening, count, file, labels, overlap), message
     overlaps       candidates (images with the byte size of one of another split), compared (of these), found: list of
                    splits (two), images, example (two), expected, reason; null where there are not two splits
@@ -24,11 +26,18 @@ from gkdbench.cli.console import command, print_json, print_table, say
 from gkdbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gkdbench.data.checking.corrupted import Corrupted
     from gkdbench.data.checking.health import Health, SplitHealth
     from gkdbench.data.checking.subject import Subject
     from gkdbench.data.dataset import Image
 
 SHOWN_IMAGES = 6
+_TOTALS = ("objects", "difficult", "images_without_object")
 SHOWN_PROBLEMS = 10
 """Lines per split; the JSON document has all."""
 
@@ -37,7 +46,10 @@ SHOWN_PROBLEMS = 10
 def check_data(
     name: Annotated[
         str,
-        typer.Argument(help="Benchmark by name or path of a YAML; dataset by name, or as datasets/FILE.yaml:NAME."),
+        typer.Argument(
+            help="Benchmark by name or path of a YAML (NAME_c: only what is corrupted for it); dataset by name, or as "
+            "datasets/FILE.yaml:NAME."
+        ),
     ],
     dataset: Annotated[
         bool, typer.Option("--dataset", help="NAME is a dataset, where a benchmark has this name too.")
@@ -50,7 +62,15 @@ def check_data(
     full: Annotated[
         bool, typer.Option("--full", help="Read every image; interrupted and repeated, it goes on where it was.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes of --full; 0: one per processor.", min=0)] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes of --full and --materialise; 0: one per processor.", min=0)
+    ] = 0,
+    materialise: Annotated[
+        bool,
+        typer.Option(
+            "--materialise", help="Write the corrupted images to the cache; interrupted and repeated, it goes on."
+        ),
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="With --full: read again what was read before.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
@@ -58,20 +78,30 @@ def check_data(
     """Count, read and compare the images of all splits, and draw a contact sheet."""
     subject = find_subject(name, dataset)
     from gkdbench.cli.display import choose_display
+    from gkdbench.data.checking.corrupted import kept_images
     from gkdbench.data.checking.full_reading import Effort
     from gkdbench.data.checking.health import examine
     from gkdbench.data.checking.reading_processes import all_processors
     from gkdbench.data.dataset import DataPlace
     from gkdbench.engine.interruption import stop_on_signals
 
+    if materialise and not subject.corrupted:
+        raise UsageError(f"check data {name} --materialise: {subject.kind} {subject.name} has no corrupted images")
+    display, place = choose_display(), DataPlace(data_root)
     with stop_on_signals() as stop:
         effort = Effort(None if full else sample, workers or all_processors(), fresh, stop.check)
-        health = examine(subject, DataPlace(data_root), effort, choose_display())
+        health = examine(subject, place, effort, display)
+        corrupted = kept_images(health, place)
+        if materialise and not health.problems:
+            for one in corrupted:
+                one.write(effort.workers, stop.check, display)
     sheet = draw(health, out or Path(f"{subject.name}-contact-sheet.png"))
     if as_json:
-        print_json(document(health, sheet))
+        print_json(document(health, sheet, corrupted))
     else:
         _print(health)
+        for one in corrupted:
+            print(one.told())
         if sheet is not None:
             say(f"contact sheet: {sheet}")
     if health.problems:
@@ -82,7 +112,7 @@ def check_data(
 
 def find_subject(name: str, dataset: bool = False) -> "Subject":
     """Return what a name on the command line means: a benchmark before a dataset, where both are called so."""
-    from gkdbench.data.checking.subject import benchmark_subject, dataset_subject
+    from gkdbench.data.checking.subject import benchmark_subject, corruptions_of, dataset_subject
     from gkdbench.spec.catalogue import benchmark_files, find_benchmark
     from gkdbench.spec.dataset_catalogue import FOLDER, datasets, find_dataset
     from gkdbench.spec.documents import nearest
@@ -96,6 +126,11 @@ def find_subject(name: str, dataset: bool = False) -> "Subject":
     if name.endswith((".yaml", ".yml")):
         return benchmark_subject(find_benchmark(name))
     benchmarks, known = benchmark_files(), datasets()
+    whole = name.removesuffix("_c")
+    if name not in benchmarks and name not in known and whole in benchmarks and not dataset:
+        corrupted = corruptions_of(benchmark_subject(find_benchmark(whole)))
+        if corrupted.corrupted:
+            return corrupted
     if name in known and (dataset or name not in benchmarks):
         return dataset_subject(known[name])
     if dataset or name not in benchmarks:
@@ -109,7 +144,7 @@ def find_subject(name: str, dataset: bool = False) -> "Subject":
     return benchmark_subject(find_benchmark(name))
 
 
-def document(health: "Health", sheet: Path | None) -> dict[str, Any]:
+def document(health: "Health", sheet: Path | None, corrupted: "Sequence[Corrupted]" = ()) -> dict[str, Any]:
     """Return the JSON document."""
     subject, comparison = health.subject, health.comparison
     found = [
@@ -126,6 +161,7 @@ def document(health: "Health", sheet: Path | None) -> dict[str, Any]:
         "dataset": subject.name if subject.kind == "dataset" else None,
         "classes": len(subject.labels.classes),
         "splits": {split.part.name: split.facts() for split in health.splits},
+        "corrupted": [one.facts() for one in corrupted],
         "problems": [
             {"split": one.split, "kind": one.kind, "message": one.message} for one in health.problems
         ],
@@ -137,7 +173,9 @@ def document(health: "Health", sheet: Path | None) -> dict[str, Any]:
 
 def _print(health: "Health") -> None:
     classes = health.subject.labels.classes
-    rows = [["split", "images", "expected", "read", "size", "labelled %", "classes seen", "problems"]]
+    boxed = any(split.facts()["boxes"] for split in health.splits)
+    what = "boxes" if boxed else "labelled %"
+    rows = [["split", "images", "expected", "read", "size", what, "classes seen", "problems"]]
     for split in health.splits:
         facts = split.facts()
         labelled = facts["labelled"]
@@ -148,8 +186,8 @@ def _print(health: "Health") -> None:
                 " or ".join(map(str, split.expected)),
                 str(facts["read"]),
                 facts["size"],
-                (f"{100 * labelled:.1f}" if labelled is not None else "unlabelled" if facts["read"] else ""),
-                f"{facts['classes_seen']} of {len(classes)}" if labelled is not None else "",
+                _labels_said(facts),
+                f"{facts['classes_seen']} of {len(classes)}" if labelled is not None or facts["boxes"] else "",
                 str(len(split.problems) or ""),
             ]
         )
@@ -161,9 +199,24 @@ def _print(health: "Health") -> None:
         print_table(
             [["class", *shares], *([name, *(f"{100 * one[name]:.2f}" for one in shares.values())] for name in classes)]
         )
+    boxed_splits = {split.part.name: split.facts()["boxes"] for split in health.splits if split.facts()["boxes"]}
+    if boxed_splits:
+        print("\nboxes read, of them difficult, and images without an object")
+        counted = [["class", *boxed_splits]]
+        counted += [[name, *(str(one["by_class"][name]) for one in boxed_splits.values())] for name in classes]
+        counted += [[key.replace("_", " "), *(str(one[key]) for one in boxed_splits.values())] for key in _TOTALS]
+        print_table(counted)
     remarks = [*_remarks(health)]
     if remarks:
         print("\n" + "\n".join(remarks))
+
+
+def _labels_said(facts: dict[str, Any]) -> str:
+    if facts["boxes"]:
+        return str(facts["boxes"]["objects"])
+    if facts["labelled"] is not None:
+        return f"{100 * facts['labelled']:.1f}"
+    return "unlabelled" if facts["read"] else ""
 
 
 def _remarks(health: "Health") -> list[str]:
@@ -191,24 +244,30 @@ def draw(health: "Health", path: Path) -> Path | None:
     from gkdbench.data.checking.contact_sheet import contact_sheet
     from gkdbench.run.files import clear_errors, make_folder
 
-    rows = [(split.part.name, *_shown(split)) for split in health.splits if split.dataset is not None]
+    palette = np.array(health.subject.palette, np.uint8)
+    rows = [(split.part.name, *_shown(split, palette)) for split in health.splits if split.dataset is not None]
     rows = [row for row in rows if row[1]]
     if not rows:
         return None
     make_folder(path.parent)
     with clear_errors(path):
-        contact_sheet(rows, np.array(health.subject.palette, np.uint8), path, health.subject.labels.classes)
+        contact_sheet(rows, palette, path, health.subject.labels.classes)
     return path
 
 
-def _shown(split: "SplitHealth") -> "tuple[list[Image], list[Image] | None]":
+def _shown(split: "SplitHealth", palette: "NDArray[np.uint8]") -> "tuple[list[Image], list[Image] | None]":
+    from gkdbench.data.checking.box_sheet import with_boxes
     from gkdbench.data.checking.inspection import read, spread
+    from gkdbench.data.dataset import BoxDataset
 
     assert split.dataset is not None
+    dataset = split.dataset
     pairs = []
     for index in spread(len(split.dataset), SHOWN_IMAGES):
         try:
-            pairs.append(read(split.dataset, index, labelled=split.part.labelled))
+            image, label = read(dataset, index, labelled=split.part.labelled)
+            objects = dataset.objects(index) if split.part.labelled and isinstance(dataset, BoxDataset) else None
+            pairs.append((image if objects is None else with_boxes(image, objects, palette), label))
         except DataError:  # named among the problems where it was read for them
             continue
     labels = [label for _, label in pairs if label is not None]

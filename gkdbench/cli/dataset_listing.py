@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
+from gkdbench.spec.box_splits import CocoSplit, VocSplit
+from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.dataset import DatasetEntry, DatasetSplit, Labels, Layout
 from gkdbench.spec.dataset_catalogue import datasets
 
@@ -13,7 +15,7 @@ def dataset_entries() -> dict[str, dict[str, Any]]:
     return {
         name: {
             "images": _counts(source.entry.counts),
-            "classes": len(source.entry.labels.classes) if source.entry.labels else "unlabelled",
+            "classes": _classes(source.entry),
             "title": source.entry.title,
             "_home": source.entry.home,
             "_licence": source.entry.licence,
@@ -34,13 +36,22 @@ def shown_split(split: Split) -> str:
         return " and ".join(map(shown_split, split.parts))
     if isinstance(split, StreetsSplit):
         return f"{split.count} rendered scenes, {split.kind}"
+    if isinstance(split, CorruptedSplit):
+        return f"{shown_split(split.of)}, under {split.kind} of severity {split.severity}"
     only = getattr(split, "only", {})
     parts = [f"{place} {' or '.join(values)}" for place, values in only.items()]
     if isinstance(split, DatasetSplit):
         parts += [f"the first {split.first}"] if split.first else []
         return f"dataset {split.dataset}, {split.split}" + (f" ({', '.join(parts)})" if parts else "")
-    listed = [f"list {split.list}"] if isinstance(split, FolderSplit) and split.list else []
+    listed = [f"list {split.list}"] if isinstance(split, FolderSplit | VocSplit) and split.list else []
+    listed += [f"boxes {split.annotations}"] if isinstance(split, VocSplit | CocoSplit) and split.annotations else []
     return ", ".join([f"folder {split.root}", split.images, *parts, *listed])
+
+
+def _classes(entry: DatasetEntry) -> int | str:
+    if entry.boxes is not None:
+        return f"{len(entry.boxes.classes)}, boxes"
+    return len(entry.labels.classes) if entry.labels else "unlabelled"
 
 
 def _counts(counts: Mapping[str, list[int]]) -> str:
@@ -57,11 +68,15 @@ def _layout(layout: Layout) -> list[str]:
     facts += ["halved"] if layout.half else []
     facts += ["labels hold ids of their own"] if layout.means else []
     lines = [f"{layout.name} ({'; '.join(facts)}): images {layout.images}"]
-    return [*lines, f"    labels {layout.labels}"] if layout.labels else lines
+    lines += [f"    labels {layout.labels}"] if layout.labels else []
+    lines += [f"    boxes {layout.boxes}"] if layout.boxes else []
+    return lines + [f"    {split} listed in {template}" for split, template in layout.lists.items()]
 
 
 def _labels(entry: DatasetEntry) -> dict[str, str] | None:
     labels = entry.labels
+    if entry.boxes is not None:
+        return {"boxes": ", ".join(entry.boxes.classes), "ignored": ", ".join(entry.boxes.ignored) or "none"}
     if labels is None:
         return None
     what = {"ids": "id", "colours": "colour", "red16": "id in a 16-bit red channel"}[labels.kind]

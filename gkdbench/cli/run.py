@@ -202,9 +202,9 @@ def _run_all(
         faults = data_faults(work, place, shop.display, selection.benchmarks, shop.stop.check)
         if len(faults) == 1 and not finished and all(benchmark_of(spec) in faults for spec in work):
             raise next(iter(faults.values()))
-        for fault in faults.values():  # the runs of other benchmarks go on
-            shop.display.say(f"gkdbench: {fault}")
-            failures.append(fault)
+        for wrong in faults.values():  # the runs of other benchmarks go on
+            shop.display.say(f"gkdbench: {wrong}")
+            failures.append(wrong)
         work = [spec for spec in work if benchmark_of(spec) not in faults]
         for spec in _broken_first(work, place, selection.methods, known):
             try:

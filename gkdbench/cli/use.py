@@ -1,12 +1,15 @@
 """`gkdbench predict` and `gkdbench export`: what a finished run's model is good for."""
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from gkdbench.cli.console import command, existing, print_json, print_table, say
 from gkdbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from gkdbench.run.box_prediction import FoundFiles
 
 Run = Annotated[str, typer.Argument(help="Run id, its beginning, or the path of a record.json.")]
 Results = Annotated[Path, typer.Option(help="Results directory.")]
@@ -18,7 +21,7 @@ def predict(
     target: Annotated[str, typer.Option(help="A target of the benchmark, or val for its in-domain split.")],
     benchmark: Annotated[str, typer.Option(help="Another benchmark of the same classes, by name or YAML.")] = "",
     out: Annotated[Path | None, typer.Option(help="Where to write; default: predictions/RUN/TARGET.")] = None,
-    overlays: Annotated[int, typer.Option(help="How many images to draw with their labels.", min=0)] = 20,
+    overlays: Annotated[int, typer.Option(help="How many images to draw with what is predicted.", min=0)] = 20,
     results: Results = Path("results"),
     data_root: Annotated[
         Path | None, typer.Option(envvar="GKDBENCH_DATA", help="Folder of downloaded data.")
@@ -27,13 +30,14 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Write a label map for every image of a split, in the ids of the benchmark's own labels, and overlays."""
+    """Write what a run's model predicts for a split: label maps in the ids of the data, or boxes as COCO's JSON."""
     from gkdbench.spec.catalogue import find_benchmark
 
     model = _model(run, results, benchmark)
     source = find_benchmark(benchmark) if benchmark else model.spec.source
     from gkdbench.cli.display import choose_display
     from gkdbench.data.dataset import DataPlace
+    from gkdbench.run.box_prediction import FoundFiles
     from gkdbench.run.prediction import write_predictions
 
     display = choose_display()
@@ -43,12 +47,39 @@ def predict(
         model, source, target, where, place=DataPlace(data_root), device=_device(device), overlays=overlays,
         meter=lambda done, total: display.progress(done, total, target)
     )  # fmt: skip
+    if isinstance(made, FoundFiles):
+        _tell_found(made, as_json)
+        return
     facts = {"images": made.count, "labels": str(made.labels), "overlays": made.overlays and str(made.overlays)}
     if as_json:
         print_json({**facts, "ids": dict(made.ids)})
         return
     print_table([["class", "id in the PNGs"], *([name, str(value)] for name, value in made.ids.items())])
     say(f"{made.count} label maps: {made.labels}" + (f"; overlays: {made.overlays}" if made.overlays else ""))
+
+
+def _tell_found(made: "FoundFiles", as_json: bool) -> None:
+    """Say what was written of a detector's finds."""
+    if as_json:
+        print_json(
+            {
+                "images": made.count,
+                "boxes": made.boxes,
+                "results": str(made.results),
+                "images_file": str(made.images),
+                "overlays": made.overlays and str(made.overlays),
+                "categories": dict(made.categories),
+                "without_truth": made.without_truth or None,
+            }
+        )
+        return
+    print_table([["class", "category_id"], *([name, str(value)] for name, value in made.categories.items())])
+    drawn = f"; overlays: {made.overlays}" if made.overlays else ""
+    say(f"{made.boxes} boxes in {made.count} images: {made.results}{drawn}")
+    if made.without_truth:
+        say(f"{made.images}: images and categories, no annotations ({made.without_truth})")
+    else:
+        say(f"{made.images}: images, categories and annotations, for pycocotools")
 
 
 @command

@@ -16,7 +16,7 @@ from gkdbench.conformance.subject import Subject, owns, place
 from gkdbench.data.stream import Batch
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
 from gkdbench.engine.stage import View
-from gkdbench.models.decoders.head import Decoded
+from gkdbench.models.decoders.head import Output
 from gkdbench.models.encoder import Features
 
 Probe = Callable[[], Mapping[str, Any]]
@@ -129,7 +129,7 @@ class WatchedView(View):
     _offered = frozenset({"tokens", "cls", "blocks", "qkv", "logits", "pixels", "features", "decoded"})
 
     def __init__(self, view: View, name: str, watch: "WatchedStep") -> None:
-        def decode(_features: Features) -> Decoded:
+        def decode(_features: Features) -> Output:
             return view.decoded
 
         super().__init__(
@@ -166,7 +166,7 @@ class WatchedStep(LiveStep):
             inside: list[tuple[str, Any]] = [("tokens", value.tokens), ("cls", value.cls)]
             inside += [(f"blocks[{number}]", block) for number, block in value.blocks.items()]
             inside += [(f"qkv[{number}]", qkv) for number, qkv in value.qkv.items()]
-        elif isinstance(value, Decoded):
+        elif isinstance(value, Output):
             inside = list(vars(value).items())
         else:
             inside = [("", value)]

@@ -4,22 +4,30 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gkdbench.data.corruptions.dataset import corrupted_dataset, corrupted_digest
+from gkdbench.data.corruptions.kept import KeptImages
 from gkdbench.data.files.opening import Meaning, open_dataset, open_own
 from gkdbench.data.files.variants import Files, JoinedDataset
 from gkdbench.data.folders import FolderDataset
+from gkdbench.data.objects.box_dataset import BoxFilesDataset
+from gkdbench.data.objects.opening import has_boxes, open_boxes
+from gkdbench.data.streets.boxes import BOXES, OBJECT_CLASSES, BoxedSplit, boxed_split
 from gkdbench.data.streets.cache import RenderedSplit, rendered_split
 from gkdbench.data.streets.parts import IGNORE
 from gkdbench.data.streets.render import CLASSES, KINDS, RENDERER, SIZE
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
+from gkdbench.spec.box_splits import CocoSplit, VocSplit
+from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.dataset import DatasetSplit, FilesSplit
 from gkdbench.spec.digest import digest
 from gkdbench.spec.documents import nearest
+from gkdbench.spec.objects import Objects
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -45,6 +53,23 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class BoxDataset(Dataset, Protocol):
+    """A dataset whose images are labelled with boxes; it has no label per pixel."""
+
+    def objects(self, index: int) -> Objects | None:
+        """Return the boxes of an image; None for an unlabelled split."""
+        ...
+
+
+def objects_in(dataset: Dataset, index: int) -> Objects:
+    """Return the boxes of an image; DataError where the split has none."""
+    objects = dataset.objects(index) if isinstance(dataset, BoxDataset) else None
+    if objects is None:
+        raise DataError(f"image {dataset.name(index)!r}: a split to be learnt or judged needs boxes")
+    return objects
+
+
 @dataclass(frozen=True)
 class StreetsDataset:
     """A rendered, memory-mapped split of the embedded benchmark."""
@@ -66,6 +91,21 @@ class StreetsDataset:
     def labels(self, index: int) -> Image | None:
         """Return the class indices, a view of the cache."""
         return np.asarray(self.split.labels[index])
+
+
+@dataclass(frozen=True)
+class BoxedStreetsDataset(StreetsDataset):
+    """The same images with boxes in place of class labels."""
+
+    boxes: BoxedSplit | None
+
+    def labels(self, index: int) -> Image | None:
+        """Return None: the pixels' classes are those of another benchmark."""
+        return None
+
+    def objects(self, index: int) -> Objects | None:
+        """Return the boxes of the things that stand in the scene."""
+        return None if self.boxes is None else self.boxes.objects(index)
 
 
 class LabelSpace(Protocol):
@@ -113,6 +153,10 @@ class DataPlace:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "gkdbench"
 
+    def corrupted_folder(self) -> Path:
+        """Return the folder of images that were corrupted ahead of time."""
+        return self.cache_folder() / "corrupted"
+
 
 def open_split(
     split: Split,
@@ -129,12 +173,21 @@ def open_split(
     labelled: False leaves label files alone, which then need not be there.
     """
     if isinstance(split, StreetsSplit):
-        _check_kind(split, benchmark)
+        _check_kind(split, benchmark, labelled)
         count = min(split.count, limit or split.count)
-        rendered = rendered_split(
-            place.cache_folder(), split.kind, split.seed, count, progress=progress
-        )
-        return StreetsDataset(rendered, split.kind)
+        cache = place.cache_folder()
+        rendered = rendered_split(cache, split.kind, split.seed, count, progress=progress)
+        if split.labels == "classes":
+            return StreetsDataset(rendered, split.kind)
+        boxes = boxed_split(cache, split.kind, split.seed, count, progress=progress) if labelled else None
+        return BoxedStreetsDataset(rendered, split.kind, boxes)
+    if isinstance(split, CorruptedSplit):
+        inner = open_split(split.of, benchmark, folder, place, limit=limit, labelled=labelled, progress=progress)
+        kept = None
+        if place.corrupted_folder().is_dir():
+            of = split_digest(split.of, benchmark, folder, place, limit, labelled=False)
+            kept = KeptImages(place.corrupted_folder(), of, split.kind, split.severity)
+        return corrupted_dataset(inner, split.kind, split.severity, kept)
     if isinstance(split, FolderSplit):
         return _folder_dataset(split, benchmark, folder, place, limit)
     return _files(split, benchmark, folder, place, labelled).cut(limit)
@@ -151,15 +204,19 @@ def split_digest(
 ) -> str:
     """Digest what a split's images, and where `labelled` its labels, are; without reading their pixels."""
     if isinstance(split, StreetsSplit):
-        _check_kind(split, benchmark)
+        _check_kind(split, benchmark, labelled)
         count = min(split.count, limit or split.count)
-        return digest([RENDERER, split.kind, split.seed, count, SIZE])
+        boxes = ["boxes", BOXES] if labelled and split.labels == "boxes" else []
+        return digest([RENDERER, split.kind, split.seed, count, SIZE, *boxes])
+    if isinstance(split, CorruptedSplit):
+        inner = split_digest(split.of, benchmark, folder, place, limit, labelled=labelled)
+        return corrupted_digest(split.kind, split.severity, inner)
     if isinstance(split, FolderSplit):
         return opened_digest(_folder_dataset(split, benchmark, folder, place, limit), benchmark, labelled=labelled)
     return opened_digest(_files(split, benchmark, folder, place, labelled).cut(limit), benchmark, labelled=labelled)
 
 
-def opened_digest(dataset: FolderDataset | Files, benchmark: LabelSpace, *, labelled: bool) -> str:
+def opened_digest(dataset: FolderDataset | Files | BoxFilesDataset, benchmark: LabelSpace, *, labelled: bool) -> str:
     """Return the digest of a split of files that is open already; see split_digest."""
     if not isinstance(dataset, FolderDataset):
         return digest([dataset.inventory(), dataset.meaning(), benchmark.ignore if labelled else None])
@@ -173,14 +230,19 @@ def opened_digest(dataset: FolderDataset | Files, benchmark: LabelSpace, *, labe
 
 
 def _files(
-    split: FilesSplit | DatasetSplit | JoinedSplit,
+    split: FilesSplit | DatasetSplit | JoinedSplit | VocSplit | CocoSplit,
     benchmark: LabelSpace,
     folder: Path,
     place: DataPlace,
     labelled: bool,
-) -> Files:
+) -> Files | BoxFilesDataset:
+    if isinstance(split, VocSplit | CocoSplit) or (isinstance(split, DatasetSplit) and has_boxes(split, folder)):
+        return open_boxes(
+            split, benchmark.classes, beside=folder, data_root=place.data_root, how=benchmark.how_to_get,
+            labelled=labelled,
+        )  # fmt: skip
     if isinstance(split, JoinedSplit):
-        parts = [_files(part, benchmark, folder, place, labelled) for part in split.parts]
+        parts = [_joinable(part, benchmark, folder, place, labelled) for part in split.parts]
         titles = [part.dataset if isinstance(part, DatasetSplit) else part.root for part in split.parts]
         return JoinedDataset(parts, titles)
     meaning = Meaning(benchmark.classes, benchmark.ignore, benchmark.label_map)
@@ -194,16 +256,26 @@ def _files(
     return opened.cut(split.first)
 
 
-def _check_kind(split: StreetsSplit, benchmark: LabelSpace) -> None:
+def _joinable(
+    split: FilesSplit | DatasetSplit, benchmark: LabelSpace, folder: Path, place: DataPlace, labelled: bool
+) -> Files:
+    part = _files(split, benchmark, folder, place, labelled)
+    if isinstance(part, BoxFilesDataset):
+        raise UsageError(f"benchmark {benchmark.name!r}: splits of boxes cannot be joined; name their years in `only`")
+    return part
+
+
+def _check_kind(split: StreetsSplit, benchmark: LabelSpace, labelled: bool) -> None:
     if split.kind not in KINDS:
         raise UsageError(
             f"benchmark {benchmark.name!r}: the streets renderer has no kind {split.kind!r}"
             f"{nearest(split.kind, KINDS)} (known: {', '.join(KINDS)})"
         )
-    if len(benchmark.classes) != len(CLASSES) or benchmark.ignore != IGNORE or benchmark.label_map:
+    known = OBJECT_CLASSES if split.labels == "boxes" else CLASSES
+    if labelled and (len(benchmark.classes) != len(known) or benchmark.ignore != IGNORE or benchmark.label_map):
         raise UsageError(
-            f"benchmark {benchmark.name!r}: the streets renderer has the {len(CLASSES)} classes "
-            f"{', '.join(CLASSES)}, ignore {IGNORE} and no label_map"
+            f"benchmark {benchmark.name!r}: the streets renderer has the {len(known)} classes "
+            f"{', '.join(known)}, ignore {IGNORE} and no label_map"
         )
 
 

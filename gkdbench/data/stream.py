@@ -5,7 +5,7 @@ resumable at any step.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -17,13 +17,40 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from gkdbench.data.augmentation import detection_views
 from gkdbench.data.augmentation.distillation_views import distillation_view
 from gkdbench.data.augmentation.plain import geometry, photometry, resized
 from gkdbench.data.augmentation.task_crops import TaskCropper
-from gkdbench.data.dataset import Dataset
+from gkdbench.data.dataset import Dataset, objects_in
 from gkdbench.data.sampling import epoch_places
 from gkdbench.errors import DataError
-from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DistillationViews, TaskCrops
+from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DetectionViews, TaskCrops
+from gkdbench.spec.objects import Objects
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The objects of one image that a detector learns; difficult ones are not among them.
+
+    So a detector is taught that there is nothing where they stand, as torchvision's and mmdet's VOC recipes do.
+    """
+
+    boxes: Tensor  # [n, 4] float32, x0 y0 x1 y1 in pixels
+    labels: Tensor  # [n] int64
+
+    def to(self, device: torch.device) -> "Boxes":
+        """Return the objects on a device."""
+        return Boxes(self.boxes.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+    @staticmethod
+    def of(objects: Objects) -> "Boxes":
+        """Return what is learnt of an image's objects."""
+        kept = ~objects.difficult
+        return Boxes(torch.from_numpy(objects.boxes[kept]), torch.from_numpy(objects.labels[kept]))
+
+
+Labels = Tensor | list[Boxes]
+"""[B, H, W] int64 class indices, or the boxes of each image."""
 
 
 @dataclass
@@ -32,7 +59,7 @@ class Batch:
 
     images: Tensor  # [B, 3, H, W] float32, nominally in [0, 1]
     clean: Tensor  # the same geometry without photometric change
-    labels: Tensor | None  # [B, H, W] int64
+    labels: Labels | None
     position: Tensor  # [B] int64, number of each sample within the global batch
     variant: Tensor | None = None  # [B] int64, which of the stream's variants; None: no two are alike
     extra: "dict[str, Batch]" = field(default_factory=dict)  # further streams of the same step
@@ -41,9 +68,14 @@ class Batch:
         """Return the batch on a device."""
         images = self.images.to(device, non_blocking=True)
         clean = images if self.clean is self.images else self.clean.to(device, non_blocking=True)
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
         extra = {name: batch.to(device) for name, batch in self.extra.items()}
-        return Batch(images, clean, labels, self.position, self.variant, extra)
+        return Batch(images, clean, _moved(self.labels, device), self.position, self.variant, extra)
+
+
+def _moved(labels: Labels | None, device: torch.device) -> Labels | None:
+    if isinstance(labels, list):
+        return [boxes.to(device) for boxes in labels]
+    return None if labels is None else labels.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +98,7 @@ class Sample:
 
     image: NDArray[np.uint8] | NDArray[np.float32]  # uint8 [H, W, 3], or float32 [3, H, W] nominally in [0, 1]
     clean: NDArray[np.uint8] | NDArray[np.float32]  # the very same array where nothing photometric happened
-    labels: NDArray[np.uint8] | None  # [H, W]
+    labels: NDArray[np.uint8] | Objects | None  # [H, W], or boxes
     variant: int | None
 
 
@@ -85,7 +117,7 @@ class Samples(TorchDataset[Sample]):
         labelled: bool,
         repeats: int = 1,
     ) -> None:
-        if labelled and isinstance(augmentation, DistillationViews):
+        if labelled and augmentation.moves_labels_of is None:
             raise ValueError("distillation views have no labels")
         self.dataset, self.batch, self.size = dataset, batch, size
         self.augmentation, self.ignore, self.seed = augmentation, ignore, seed
@@ -108,6 +140,8 @@ class Samples(TorchDataset[Sample]):
         augmentation = self.augmentation
         if isinstance(augmentation, Augmentation):
             return self._plain(index, augmentation, rng)
+        if isinstance(augmentation, DetectionViews):
+            return self._boxed(index, augmentation, rng)
         if isinstance(augmentation, TaskCrops):
             cropper = TaskCropper(self.dataset, augmentation, self.size, self.ignore, self.labelled)
             return Sample(*cropper.crop(index, rng), None)
@@ -123,18 +157,30 @@ class Samples(TorchDataset[Sample]):
         variant = None if self.variants is None else 2 * index + int(draws[3] < augmentation.flip)
         return Sample(photometry(image, augmentation, rng), image, labels, variant)
 
+    def _boxed(self, index: int, views: DetectionViews, rng: np.random.Generator) -> Sample:
+        draws = rng.random(detection_views.DRAWS)
+        objects = objects_in(self.dataset, index) if self.labelled else None
+        image, objects = detection_views.detection_view(self.dataset.image(index), objects, views, self.size, draws)
+        variant = None if self.variants is None else 2 * index + int(draws[3] < views.flip)
+        return Sample(photometry(image, views, rng), image, objects, variant)
+
     @property
     def variants(self) -> int | None:
         """Number of different images the stream can hold: two per image where only flips happen, else None."""
         augmentation = self.augmentation
-        if not isinstance(augmentation, Augmentation):
+        if not isinstance(augmentation, Augmentation | DetectionViews):
             return None
         endless = augmentation.scale or augmentation.brightness or augmentation.contrast
         return None if endless else 2 * len(self.dataset)
 
     def variant_image(self, variant: int) -> NDArray[np.uint8]:
         """Return one of the `variants` images, [H, W, 3]: image variant // 2, flipped where odd."""
-        image, _ = resized(self.dataset.image(variant // 2), None, *self.size)
+        image = self.dataset.image(variant // 2)
+        if isinstance(self.augmentation, DetectionViews):
+            flips = self.augmentation.model_copy(update={"flip": float(variant % 2)})
+            view, _ = detection_views.detection_view(image, None, flips, self.size, np.zeros(detection_views.DRAWS))
+            return view
+        image, _ = resized(image, None, *self.size)
         return image[:, ::-1] if variant % 2 else image
 
     def __getstate__(self) -> dict[str, object]:
@@ -153,20 +199,25 @@ class _Stacked:
 
     images: Tensor
     clean: Tensor | None
-    labels: Tensor | None
+    labels: Labels | None
     variant: Tensor | None
 
 
 def _collate(samples: list[Sample]) -> _Stacked:
     same = all(sample.image is sample.clean for sample in samples)
-    labels = [sample.labels for sample in samples if sample.labels is not None]
     variants = [sample.variant for sample in samples if sample.variant is not None]
     return _Stacked(
         images=torch.from_numpy(np.stack([sample.image for sample in samples])),
         clean=None if same else torch.from_numpy(np.stack([sample.clean for sample in samples])),
-        labels=torch.from_numpy(np.stack(labels)) if labels else None,
+        labels=_stacked_labels([sample.labels for sample in samples]),
         variant=torch.tensor(variants) if variants else None,
     )
+
+
+def _stacked_labels(labels: Sequence[NDArray[np.uint8] | Objects | None]) -> Labels | None:
+    boxes = [Boxes.of(one) for one in labels if isinstance(one, Objects)]
+    maps = [one for one in labels if isinstance(one, np.ndarray)]
+    return torch.from_numpy(np.stack(maps)) if maps else boxes or None
 
 
 def unit_images(images: Tensor) -> Tensor:
@@ -243,10 +294,11 @@ def batches(samples: Samples, share: Share, start: int, steps: int, workers: int
     )
     for group, stacked in zip(tickets, _one_line_errors(loader), strict=True):
         images = unit_images(stacked.images)
+        labels = stacked.labels
         yield Batch(
             images=images,
             clean=images if stacked.clean is None else unit_images(stacked.clean),
-            labels=None if stacked.labels is None else stacked.labels.long(),
+            labels=labels.long() if isinstance(labels, Tensor) else labels,
             position=torch.tensor([ticket.position for ticket in group]),
             variant=stacked.variant,
         )

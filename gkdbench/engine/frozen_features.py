@@ -17,7 +17,7 @@ from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.passes import in_precision
 from gkdbench.engine.stage import Stage
 from gkdbench.models.encoder import Features
-from gkdbench.models.segmentor import Segmentor
+from gkdbench.models.network import Network
 from gkdbench.spec.recipe import StageRecipe
 
 LARGEST_BYTES = 2**30
@@ -43,23 +43,23 @@ class FrozenFeatures:
         )
 
 
-def worth_it(stage: Stage, segmentor: Segmentor, samples: Samples, recipe: StageRecipe) -> bool:
+def worth_it(stage: Stage, network: Network, samples: Samples, recipe: StageRecipe) -> bool:
     """Whether a stage gains from it and the features fit into LARGEST_BYTES.
 
     The levels of a hierarchical encoder are not kept: they are far larger than tokens.
     """
     variants = samples.variants
-    if "encoder" in stage.trains or not stage.task or variants is None or segmentor.reads_levels:
+    if "encoder" in stage.trains or not stage.task or variants is None or network.reads_levels:
         return False
-    encoder = segmentor.encoder
-    widths = encoder.width + sum(encoder.block_widths[block] for block in segmentor.head_blocks)
+    encoder = network.encoder
+    widths = encoder.width + sum(encoder.block_widths[block] for block in network.head_blocks)
     wanted = 4 * variants * encoder.grid[0] * encoder.grid[1] * widths
     return wanted <= LARGEST_BYTES and 1.5 * variants <= recipe.steps * recipe.batch
 
 
 @torch.no_grad()
 def compute(
-    segmentor: Segmentor,
+    network: Network,
     samples: Samples,
     *,
     device: torch.device,
@@ -70,7 +70,7 @@ def compute(
     """Pass every variant of a stream through the encoder, in eval mode."""
     variants = samples.variants
     assert variants is not None
-    segmentor.to(device).eval()
+    network.to(device).eval()
     parts = []
     for first in range(0, variants, _BATCH):
         stop.check()
@@ -78,7 +78,7 @@ def compute(
         images = np.stack([samples.variant_image(number) for number in numbers])
         batch = unit_images(torch.from_numpy(images)).to(device)
         with in_precision(device, precision):
-            parts.append(_on_cpu(segmentor.features(batch)))
+            parts.append(_on_cpu(network.features(batch)))
         meter(numbers.stop, variants, "features of the frozen encoder")
     classes = [part.cls for part in parts if part.cls is not None]
     return FrozenFeatures(

@@ -150,11 +150,13 @@ def class_scores(segmentor: Segmentor, images: Tensor, protocol: Inference, prec
 
 def _stack(images: Sequence[NDArray[np.uint8]], size: tuple[int, int], device: torch.device) -> Tensor:
     """uint8 [h, w, 3] images -> float32 [B, 3, *size] in [0, 1], resized bilinearly with anti-aliasing."""
-    rows = []
-    for image in images:
-        writable = image if image.flags.writeable else image.copy()  # torch warns of others
-        row = torch.from_numpy(np.ascontiguousarray(writable)).to(device).permute(2, 0, 1).float().div_(255)
-        if tuple(row.shape[1:]) != tuple(size):
-            row = F.interpolate(row[None], size=size, mode="bilinear", antialias=True)[0]
-        rows.append(row)
-    return torch.stack(rows)
+    return torch.stack([as_tensor(image, size, device) for image in images])
+
+
+def as_tensor(image: NDArray[np.uint8], size: tuple[int, int], device: torch.device) -> Tensor:
+    """uint8 [h, w, 3] -> float32 [3, *size] in [0, 1], resized bilinearly with anti-aliasing."""
+    writable = image if image.flags.writeable else image.copy()  # torch warns of others
+    row = torch.from_numpy(np.ascontiguousarray(writable)).to(device).permute(2, 0, 1).float().div_(255)
+    if tuple(row.shape[1:]) != tuple(size):
+        row = F.interpolate(row[None], size=size, mode="bilinear", antialias=True)[0]
+    return row

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from gkdbench.data.stream import Batch, seed_of
 from gkdbench.engine.stage import Stage, Step, View
-from gkdbench.models.decoders.head import Decoded
+from gkdbench.models.decoders.head import Output
 from gkdbench.models.encoder import Features
-from gkdbench.models.segmentor import Segmentor
+from gkdbench.models.network import Network
 
 AUTOCAST = {"32-true": None, "bf16-mixed": torch.bfloat16}
 
@@ -52,7 +52,7 @@ def in_precision(device: torch.device, precision: str) -> Iterator[None]:
 class FrozenTeacher:
     """A teacher that only answers: eval mode, no gradients, not a module."""
 
-    def __init__(self, segmentor: Segmentor) -> None:
+    def __init__(self, segmentor: Network) -> None:
         self.segmentor = segmentor.eval().requires_grad_(False)
 
     def to(self, device: torch.device) -> "FrozenTeacher":
@@ -67,7 +67,7 @@ class StageModule(nn.Module):
     def __init__(
         self,
         stage: Stage,
-        student: Segmentor,
+        student: Network,
         teacher: FrozenTeacher | None,
         *,
         precision: str,
@@ -120,10 +120,12 @@ class StageModule(nn.Module):
         return terms
 
     def _task_loss(self, step: "LiveStep") -> Tensor:
-        if step.labels is None:
+        labels = step.labels if step.boxes is None else step.boxes
+        if labels is None:
             raise ValueError(f"stage {self.stage.name!r} has a task loss but its data no labels")
         assert self.student.head is not None
-        return self.student.head.task_loss(step.student().decoded, step.labels, self.ignore)
+        loss: Tensor = self.student.head.task_loss(step.student().decoded, labels, self.ignore)
+        return loss
 
 
 @dataclass
@@ -169,7 +171,9 @@ class LiveStep(Step):
 
     def __init__(self, module: StageModule, batch: Batch, moment: Moment) -> None:
         self._module, self._moment = module, moment
-        self.images, self.clean, self.labels = batch.images, batch.clean, batch.labels
+        self.images, self.clean = batch.images, batch.clean
+        self.labels = batch.labels if isinstance(batch.labels, Tensor) else None
+        self.boxes = batch.labels if isinstance(batch.labels, list) else None
         self.position, self.batch = batch.position, moment.batch
         self.index, self.total = moment.index, moment.total
         self.rng = torch.Generator().manual_seed(seed_of(moment.seed, moment.stage, moment.index))
@@ -310,8 +314,8 @@ class LiveStep(Step):
 
         return self._teacher_views.view((images, mask, keep), make)
 
-    def _decoder(self, segmentor: Segmentor, trains: bool) -> Callable[[Features], Decoded]:
-        def decode(features: Features) -> Decoded:
+    def _decoder(self, segmentor: Network, trains: bool) -> Callable[[Features], Output]:
+        def decode(features: Features) -> Output:
             device, precision = self.images.device, self._module.precision
             grad = torch.is_grad_enabled() and (trains or features.tokens.requires_grad)
             with in_precision(device, precision), torch.set_grad_enabled(grad):

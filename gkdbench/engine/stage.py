@@ -15,8 +15,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from gkdbench.errors import Unsupported
-from gkdbench.models.decoders.head import Decoded
+from gkdbench.data.stream import Boxes
+from gkdbench.models.decoders.head import Output
 from gkdbench.models.encoder import Features
 from gkdbench.models.grids import on_grid
 from gkdbench.models.transformer_taps import QKV
@@ -34,12 +34,13 @@ class Side:
     tap_widths: tuple[int, ...]
     """Width of every block's output."""
     pixel_dim: int
-    """Channels of the last features before the classifier; 0 without a head."""
+    """Channels of the last features before the classifier; 0 without a head that scores pixels."""
     has_cls: bool
     has_qkv: bool
     can_mask: bool
     can_drop: bool
     has_head: bool
+    """Whether there is a head that scores every pixel, as `View.logits` and `View.pixels` need; a detector has none."""
     pyramid_dim: int = 0
     """Channels of a detector's feature pyramid; 0 for a segmentor, which has none."""
 
@@ -73,7 +74,7 @@ class View:
     def __init__(
         self,
         encode: Callable[[], Features],
-        decode: Callable[[Features], Decoded],
+        decode: Callable[[Features], Output],
         *,
         grid: tuple[int, int],
         blocks: tuple[int, ...] = (),
@@ -92,7 +93,7 @@ class View:
         return self._encode()
 
     @cached_property
-    def _decoded(self) -> Decoded:
+    def _decoded(self) -> Output:
         return self._decode(self.features)
 
     def _placed(self, tokens: Tensor) -> Tensor:
@@ -126,21 +127,26 @@ class View:
 
     @cached_property
     def logits(self) -> Tensor:
-        """Class scores [B, K, h', w'] at the head's own resolution."""
-        return self._decoded.logits.float()
+        """Class scores [B, K, h', w'] at the head's own resolution; Unsupported on a detector."""
+        logits: Tensor = self._decoded.logits
+        return logits.float()
 
     @cached_property
     def pixels(self) -> Tensor:
-        """Last features before the classifier, [B, D, h', w']."""
-        return self._decoded.pixels.float()
+        """Last features before the classifier, [B, D, h', w']; Unsupported on a detector."""
+        pixels: Tensor = self._decoded.pixels
+        return pixels.float()
 
-    @property
+    @cached_property
     def pyramid(self) -> list[Tensor]:
-        """Levels of a detector's feature pyramid, [B, D, h_i, w_i]; a segmentor has none (Side.pyramid_dim 0)."""
-        raise Unsupported("needs a feature pyramid, and a segmentor has none")
+        """Levels of a detector's feature pyramid, [B, D, h_i, w_i] from fine to coarse.
+
+        Each side has its own sizes: levels follow the encoder's grid. Unsupported on a segmentor (Side.pyramid_dim 0).
+        """
+        return [level.float() for level in self._decoded.pyramid]
 
     @property
-    def decoded(self) -> Decoded:
+    def decoded(self) -> Output:
         """The head's raw output, for the task loss."""
         return self._decoded
 
@@ -153,7 +159,9 @@ class Step(ABC):
     clean: Tensor
     """Same geometry, no photometric change."""
     labels: Tensor | None
-    """[B, H, W] int64; None where the data has no labels or the stage no task."""
+    """[B, H, W] int64; None where the data has no labels, the stage no task, or the task is detection."""
+    boxes: list[Boxes] | None
+    """The objects of each image where the task is detection and the stage reads labels; otherwise None."""
     position: Tensor
     """[B] number of each sample within the global batch: "the first half" is by position."""
     batch: int

@@ -1,1 +1,1 @@
-"""Encoders (timm), weights, decoders and the segmentor that joins them."""
+"""Encoders (timm), weights, decoders, and the networks that join them."""

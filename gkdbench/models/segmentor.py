@@ -1,40 +1,29 @@
-"""Encoder and head joined: the thing that is trained, exported and judged."""
+"""Encoder and head of segmentation: class scores of every pixel."""
 
-from collections.abc import Sequence
-
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from gkdbench.models.decoders.build import build_decoder
 from gkdbench.models.decoders.head import Decoded, SegmentationHead
-from gkdbench.models.encoder import Encoder, Features
+from gkdbench.models.encoder import Features
 from gkdbench.models.grids import as_map, on_grid, padded
-from gkdbench.spec.decoder import Decoder, GridDecoder
+from gkdbench.models.network import Network
+from gkdbench.spec.decoder import GridDecoder
 
 PYRAMID = (4.0, 2.0, 1.0, 0.5)
 """Sizes of a transformer's pyramid relative to its token grid: strides 4, 8, 16 and 32 with patches of 16."""
 
 
-class Segmentor(nn.Module):
-    """An encoder with or without a head on a token grid.
+class Segmentor(Network):
+    """A network whose head scores every pixel."""
 
-    `fixed_grid` is where tokens are laid out for the head if not on the encoder's own grid: a hierarchical teacher
-    takes its student's.
-    """
+    head: SegmentationHead | None
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, num_classes: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder_spec = decoder
-        self.num_classes = num_classes
-        self.fixed_grid: tuple[int, int] | None = None
-        self.head: SegmentationHead | None = None
-        self.on_pyramid = not isinstance(decoder, GridDecoder)
-        self.reads = self._depths_read()
+    @property
+    def on_pyramid(self) -> bool:
+        """Whether the head reads maps at four strides, not tokens on the grid."""
+        return not isinstance(self.decoder_spec, GridDecoder)
 
     def _depths_read(self) -> list[int | None]:
-        """Blocks whose output the head reads; None: the final tokens."""
         encoder = self.encoder
         if self.on_pyramid:  # raw outputs without exception: the study's heads see no final norm
             return [encoder.block_index(float(d)) for d in self.decoder_spec.reads] if encoder.is_transformer else []
@@ -44,58 +33,14 @@ class Segmentor(nn.Module):
         ]
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """Token grid of head and distillation."""
-        return self.fixed_grid or self.encoder.grid
-
-    @property
     def reads_levels(self) -> bool:
         """Whether the head reads the levels of a hierarchical encoder."""
         return self.on_pyramid and not self.encoder.is_transformer
 
-    @property
-    def head_blocks(self) -> list[int]:
-        """Blocks the head reads besides the final tokens."""
-        return [block for block in self.reads if block is not None]
-
-    def add_head(self, seed: int) -> None:
-        """Give the segmentor a fresh head, the same for every method at a seed."""
-        encoder = self.encoder
-        widths = [encoder.width if block is None else encoder.block_widths[block] for block in self.reads]
-        if self.reads_levels:
-            widths = list(encoder.level_widths)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.head = build_decoder(self.decoder_spec, widths, self.grid, self.num_classes)
-
-    def use_plain_attention(self) -> None:
-        """Take explicit attention instead of the fused kernel: 2 to 3 times faster in bf16 on a CPU."""
-        for module in self.modules():
-            if hasattr(module, "fused_attn"):
-                setattr(module, "fused_attn", False)  # noqa: B010 (nn.Module types it as a tensor)
-
-    def features(
-        self,
-        images: Tensor,
-        *,
-        mask: Tensor | None = None,
-        keep: Tensor | None = None,
-        blocks: Sequence[int] = (),
-        qkv: Sequence[int] = (),
-    ) -> Features:
-        """Run the encoder with the taps asked for and those that the head reads."""
-        reading = self.head is not None
-        wanted = set(blocks) | (set(self.head_blocks) if reading else set())
-        features: Features = self.encoder(
-            images, mask=mask, keep=keep, blocks=sorted(wanted), qkv=qkv, levels=reading and self.reads_levels
-        )
-        return features
-
     def decode(self, features: Features) -> Decoded:
         """Run the head on a pass's features."""
-        if self.head is None:
-            raise RuntimeError("this stage trains no head, so there are no logits")
-        decoded: Decoded = self.head(self.head_inputs(features), self.grid)
+        decoded = super().decode(features)
+        assert isinstance(decoded, Decoded)
         return decoded
 
     def head_inputs(self, features: Features) -> list[Tensor]:

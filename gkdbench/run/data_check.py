@@ -1,13 +1,15 @@
 """A look at the data before hours are spent on it: every split that is needed is counted, a few images of it read."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gkdbench.data.checking.full_reading import Effort
 from gkdbench.data.checking.health import Problem, look_at, opened
 from gkdbench.data.checking.subject import Subject, benchmark_subject
+from gkdbench.data.corruptions.corrupt import check_available
 from gkdbench.data.dataset import DataPlace
-from gkdbench.errors import DataError
+from gkdbench.errors import DataError, GkdbenchError, UsageError
 from gkdbench.run.plan import build_pair, make_stages
 from gkdbench.run.stages import Display
 from gkdbench.spec.benchmark import StreetsSplit
@@ -27,19 +29,25 @@ def benchmark_of(spec: RunSpec) -> Key:
 
 def data_faults(
     specs: Sequence[RunSpec], place: DataPlace, display: Display, names: Iterable[str], pause: Callable[[], None]
-) -> dict[Key, DataError]:
+) -> dict[Key, GkdbenchError]:
     """Return what is wrong with the data of each benchmark whose data is not as it should be.
 
-    Rendered splits are right by construction, and runs marked as unchecked are left out. `names` are those by which the
-    benchmarks were asked for.
+    That includes corruptions whose library is not installed. Rendered splits are right by construction, and runs marked
+    as unchecked are left out. `names` are those by which the benchmarks were asked for.
     """
-    found: dict[Key, DataError] = {}
+    found: dict[Key, GkdbenchError] = {}
     runs: dict[Key, list[RunSpec]] = {}
     for spec in specs:
         if UNCHECKED not in spec.marks:
             runs.setdefault(benchmark_of(spec), []).append(spec)
     for key, of_benchmark in runs.items():
         subject = _needed(of_benchmark)
+        try:
+            for kind in dict.fromkeys(split.kind for split in subject.corrupted.values()):
+                check_available(kind)
+        except UsageError as error:
+            found[key] = error
+            continue
         if not subject.parts:
             continue
         display.begin(f"checking the data of {subject.name}")
@@ -64,7 +72,7 @@ def _needed(specs: Sequence[RunSpec]) -> Subject:
     rendered = isinstance(specs[0].benchmark.proxy, StreetsSplit)
     subject = benchmark_subject(specs[0].source, targets, proxy=not rendered and any(map(_draws_from_proxy, specs)))
     parts = [part for part in subject.parts if not isinstance(part.split, StreetsSplit)]
-    return Subject(subject.kind, subject.version, subject.labels, subject.palette, subject.folder, parts)
+    return replace(subject, parts=parts)
 
 
 def _draws_from_proxy(spec: RunSpec) -> bool:

@@ -3,11 +3,13 @@
 import re
 from typing import Any
 
+from gkdbench.data.corruptions.dataset import corrupted_digest
 from gkdbench.data.dataset import DataPlace, split_digest
 from gkdbench.errors import DataError
 from gkdbench.models.weight_files import weights_digest
 from gkdbench.spec.benchmark import IN_DOMAIN, Split
 from gkdbench.spec.catalogue import ModelSource
+from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.digest import digest
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
@@ -26,6 +28,8 @@ class DataDigests:
 
     def of(self, role: str, split: Split, *, labelled: bool = True) -> str:
         """Return the digest of a split, limited as the preset limits its role; labels count where they are read."""
+        if isinstance(split, CorruptedSplit):  # a benchmark may have 75 of one split
+            return corrupted_digest(split.kind, split.severity, self.of(role, split.of, labelled=labelled))
         limit = self._spec.preset.limits.get(role)  # type: ignore[call-overload]
         source = self._spec.source
         benchmark = source.benchmark

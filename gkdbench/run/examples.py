@@ -6,13 +6,17 @@
     examples/NN-prediction.png  likewise
     examples/NN-features.png    the encoder's last feature map of the image, three main directions as RGB
 
+Of a detector the index holds truth and prediction itself, as `boxes` of each example: lists of x0, y0, x1, y1 in the
+image's own pixels, class number, and whether it is difficult (truth) or its score (prediction).
+
 Images are chosen before anything is predicted, by their names alone: every run on the same splits shows the same ones.
 The index is written last and taken away first: where it is, all files are.
 """
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,23 +25,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gkdbench.data.dataset import Dataset
+from gkdbench.data.dataset import Dataset, objects_in
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.feature_picture import fitted, token_colours
 from gkdbench.run.files import clear_errors, make_folder, write_atomically, write_json
+from gkdbench.run.scoring import corruptions
 from gkdbench.spec.benchmark import Benchmark
+from gkdbench.spec.objects import Detections
 
 FOLDER, INDEX = "examples", "examples.json"
 SCHEMA = 1
 PER_SPLIT = 2
 MOST = 24
 """Images of a run: with more splits than half of it each shows one, with more than that only some do."""
+MOST_CORRUPTED = 4
+"""Of targets that are the in-domain images, corrupted, so many show any: they may be 75 and show the same images."""
 LONGEST_PX = 512
 """Longer side of a picture."""
 SMALL_PX = 2**15
 """Pixels of a picture up to which it is written without loss."""
 _JPEG_QUALITY = 88
 _IGNORED = (255, 255, 255)
+_OWN = re.compile(r"[0-9]{2,}-(image|truth|prediction|features)\.(png|jpg)")
+"""Names that this module gives its files."""
 FEATURES = (
     "patch tokens after the encoder's last norm (the last feature map of a hierarchical encoder) of the whole image, "
     "resized to what the encoder is fitted to; projected on the three main directions of the tokens of all images "
@@ -55,6 +65,8 @@ class _Example:
     """The image at the encoder's size."""
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     """By what they show: suffix and content."""
+    boxes: dict[str, list[list[float]]] = field(default_factory=dict)
+    """By what they show; empty where that is files."""
 
 
 class Examples:
@@ -62,8 +74,9 @@ class Examples:
 
     def __init__(self, benchmark: Benchmark, splits: Sequence[str]) -> None:
         self._benchmark = benchmark
-        self._splits = len(splits)
-        self._shares = shares(splits)
+        made = corruptions(benchmark.targets, benchmark)
+        self._shares = shares(splits, [split for split in splits if split in made])
+        self._rule = _rule(self._shares, splits, made)
         self._found: list[_Example] = []
 
     def choose(self, split: str, dataset: Dataset) -> list[int]:
@@ -73,16 +86,24 @@ class Examples:
             return []
         return _by_name(range(len(dataset)), dataset)[:count]
 
-    def add(self, split: str, dataset: Dataset, predictions: Mapping[int, NDArray[np.uint8]], encoder: Encoder) -> None:
-        """Take in a split's chosen images with the label maps predicted for them, [H, W] by number."""
+    def add(
+        self, split: str, dataset: Dataset, predictions: Mapping[int, NDArray[np.uint8] | Detections], encoder: Encoder
+    ) -> None:
+        """Take in a split's chosen images with the label maps [H, W], or boxes, predicted for them, by number."""
         for index in _by_name(predictions, dataset):
-            image, truth = dataset.image(index), dataset.labels(index)
+            image, found = dataset.image(index), predictions[index]
             height, width = image.shape[:2]
             example = _Example(split, dataset.name(index), (height, width), self._seen(image, encoder))
             example.files["image"] = _image_file(image)
-            if truth is not None:
-                example.files["truth"] = self._label_file(truth)
-            example.files["prediction"] = self._label_file(predictions[index])
+            if isinstance(found, Detections):
+                truth = objects_in(dataset, index)
+                example.boxes["truth"] = _rows(truth.boxes, truth.labels, truth.difficult)
+                example.boxes["prediction"] = _rows(found.boxes, found.labels, found.scores)
+            else:
+                labels = dataset.labels(index)
+                if labels is not None:
+                    example.files["truth"] = self._label_file(labels)
+                example.files["prediction"] = self._label_file(found)
             self._found.append(example)
 
     def draw_features(self, encoder: Encoder) -> None:
@@ -106,15 +127,19 @@ class Examples:
         index = home / INDEX
         with clear_errors(index):
             index.unlink(missing_ok=True)
-            for old in home.glob("[0-9]*-*.*"):
-                old.unlink()
+            for old in list(home.iterdir()):
+                if _OWN.fullmatch(old.name):
+                    old.unlink()
         entries = []
         for number, example in enumerate(self._found):
             names = {}
             for kind, (suffix, content) in example.files.items():
                 names[kind] = f"{number:02}-{kind}.{suffix}"
                 _write(home / names[kind], content)
-            entries.append({"split": example.split, "image": example.image, "size": list(example.size), "files": names})
+            boxes = {"boxes": example.boxes} if example.boxes else {}
+            entries.append(
+                {"split": example.split, "image": example.image, "size": list(example.size), "files": names, **boxes}
+            )
         write_json(index, {**self._description(model, trained), "examples": entries})
 
     def _description(self, model: str, trained: bool) -> dict[str, Any]:
@@ -122,7 +147,7 @@ class Examples:
         return {
             "schema": SCHEMA,
             "task": benchmark.task,
-            "rule": _rule(self._shares, self._splits),
+            "rule": self._rule,
             "features": FEATURES,
             "encoder": {"model": model, "trained": trained},
             "classes": list(benchmark.classes),
@@ -144,21 +169,44 @@ class Examples:
         return "png", _encoded(picture)
 
 
-def shares(splits: Sequence[str]) -> dict[str, int]:
-    """Return how many images each split shows."""
-    if len(splits) * PER_SPLIT <= MOST:
-        return dict.fromkeys(splits, PER_SPLIT)
-    if len(splits) <= MOST:
-        return dict.fromkeys(splits, 1)
-    return {splits[step * (len(splits) - 1) // (MOST - 1)]: 1 for step in range(MOST)}
+def shares(splits: Sequence[str], corrupted: Collection[str] = ()) -> dict[str, int]:
+    """Return how many images each split shows; those that are corruptions show few between them."""
+    few = _spread([split for split in splits if split in corrupted], MOST_CORRUPTED)
+    chosen = [split for split in splits if split not in corrupted or split in few]
+    if len(chosen) * PER_SPLIT <= MOST:
+        return dict.fromkeys(chosen, PER_SPLIT)
+    return dict.fromkeys(_spread(chosen, MOST), 1)
 
 
-def _rule(shown: Mapping[str, int], splits: int) -> str:
+def _spread(splits: Sequence[str], most: int) -> Sequence[str]:
+    """Return at most so many, evenly spaced, the first and the last among them."""
+    if len(splits) <= most:
+        return splits
+    return [splits[step * (len(splits) - 1) // (most - 1)] for step in range(most)]
+
+
+def _rule(shown: Mapping[str, int], splits: Sequence[str], corrupted: Collection[str]) -> str:
     """Say how the images were chosen."""
-    where = "of every split" if len(shown) == splits else f"of {len(shown)} of the {splits} splits, evenly spaced,"
+    others = [split for split in splits if split not in corrupted]
+    few = sum(split in corrupted for split in shown)
+    where = f"of {len(shown)} of the {len(splits)} splits, evenly spaced,"
+    if len(shown) == len(splits):
+        where = "of every split"
+    elif len(shown) == len(others) + few:
+        where = f"of every split that is no corruption, and of {few} of the {len(splits) - len(others)} that are one,"
     several = max(shown.values()) > 1
     what = f"the {PER_SPLIT} images whose names have" if several else "the image whose name has"
     return f"{where} {what} the smallest SHA-256 among the images judged"
+
+
+def _rows(
+    boxes: NDArray[np.float32], labels: NDArray[np.int64], last: NDArray[np.float32] | NDArray[np.bool_]
+) -> list[list[float]]:
+    """Return a list per box: its corners to a hundredth of a pixel, its class, and `last`."""
+    return [
+        [*(round(side, 2) for side in box), label, one if isinstance(one, bool) else round(one, 4)]
+        for box, label, one in zip(boxes.tolist(), labels.tolist(), last.tolist(), strict=True)
+    ]
 
 
 def _by_name(numbers: Iterable[int], dataset: Dataset) -> list[int]:

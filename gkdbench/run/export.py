@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gkdbench.errors import UsageError
+from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.files import make_folder, write_atomically, write_json
 from gkdbench.run.trained import TrainedModel
 
@@ -26,7 +27,13 @@ class Deployed(nn.Module):
 
     def __init__(self, model: TrainedModel) -> None:
         super().__init__()
-        self.segmentor, self.size = model.segmentor, model.size
+        segmentor = model.network
+        if not isinstance(segmentor, Segmentor):
+            task = model.spec.benchmark.task
+            raise UsageError(
+                f"--format onnx: {model.record.run_id} is a run of {task}; safetensors and timm have its weights"
+            )
+        self.segmentor, self.size = segmentor, model.size
 
     def forward(self, images: Tensor) -> Tensor:
         """Return scores [B, K, H, W] of images [B, 3, H, W] in [0, 1]; the largest is the prediction."""
@@ -46,7 +53,7 @@ def export_model(model: TrainedModel, form: Format, out: Path) -> list[Path]:
 
 
 def _description(model: TrainedModel) -> dict[str, Any]:
-    spec, encoder = model.spec, model.segmentor.encoder
+    spec, encoder = model.spec, model.network.encoder
     return {
         "run_id": model.record.run_id,
         "method": spec.method.name,
@@ -76,14 +83,14 @@ def _write(path: Path, content: bytes) -> Path:
 
 
 def _safetensors(model: TrainedModel, out: Path) -> list[Path]:
-    tensors = {name: tensor.contiguous() for name, tensor in model.segmentor.state_dict().items()}
+    tensors = {name: tensor.contiguous() for name, tensor in model.network.state_dict().items()}
     note = {"gkdbench": json.dumps(_description(model))}
     return [_write(out / "model.safetensors", save(tensors, metadata=note))]
 
 
 def _timm(model: TrainedModel, out: Path) -> list[Path]:
     """Write the encoder alone under timm's names, at the size the run was judged at."""
-    encoder = model.segmentor.encoder
+    encoder = model.network.encoder
     tensors = {name: tensor.contiguous() for name, tensor in encoder.model.state_dict().items()}
     arguments = {**encoder.entry.arguments, "num_classes": 0}
     if encoder.is_transformer:
@@ -107,12 +114,12 @@ def _onnx(model: TrainedModel, out: Path) -> list[Path]:
             raise UsageError(f"--format onnx needs the package {package}: pip install 'gkdbench[onnx]'")
     path = out / "model.onnx"
     partial = path.with_name("model.onnx.partial")
-    segmentor = model.segmentor
-    segmentor.use_plain_attention()
+    deployed = Deployed(model).eval()
+    deployed.segmentor.use_plain_attention()
     image = torch.rand(2, 3, *model.size)  # a batch of one would be taken for a constant
     with _quiet("onnxscript"):  # which tells of every operation that it does not fold
         program = torch.onnx.export(
-            Deployed(model).eval(), (image,), dynamo=True, opset_version=OPSET, input_names=["images"],
+            deployed, (image,), dynamo=True, opset_version=OPSET, input_names=["images"],
             output_names=["scores"], dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, verbose=False
         )  # fmt: skip
     assert program is not None

@@ -13,14 +13,15 @@ import torch
 
 from gkdbench.data.stream import seed_of
 from gkdbench.engine.stage import Pair, Side, Stage
-from gkdbench.errors import DataError, GkdbenchError, UsageError
+from gkdbench.errors import DataError, GkdbenchError, Unsupported, UsageError
+from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
-from gkdbench.models.segmentor import Segmentor
+from gkdbench.models.network import Network
 from gkdbench.models.weights import LoadReport, load_encoder
 from gkdbench.run.digests import DataDigests, model_identity
 from gkdbench.run.identity import stage_identity
 from gkdbench.run.method_code import load_factory, stage_code
-from gkdbench.spec.augmentation import DistillationViews
+from gkdbench.spec.augmentation import kind_of, kinds_that_move
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import digest
 from gkdbench.spec.recipe import STAGE_NAMES, Sight, StageRecipe
@@ -120,27 +121,28 @@ def _side(spec: RunSpec, source: ModelSource, sights: Mapping[str, Sight]) -> Si
             with contextlib.suppress(UsageError):  # told where a stage needs it
                 encoder.resize(sight.size, sight.patch)
                 grids[role] = encoder.grid
-        segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
-        segmentor.add_head(0)
-    return describe(segmentor, grids)
+        network = build_network(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
+        network.add_head(0)
+    return describe(network, grids)
 
 
-def describe(segmentor: Segmentor, grids: Mapping[str, tuple[int, int]]) -> Side:
-    """Return the facts about a segmentor with a head; `grids` is its token grid per data role."""
-    encoder = segmentor.encoder
-    assert segmentor.head is not None
+def describe(network: Network, grids: Mapping[str, tuple[int, int]]) -> Side:
+    """Return the facts about a network with a head; `grids` is its token grid per data role."""
+    encoder, head = network.encoder, network.head
+    assert head is not None
     return Side(
         width=encoder.width,
         depth=encoder.depth,
         heads=encoder.heads,
         grids=grids,
         tap_widths=encoder.block_widths,
-        pixel_dim=segmentor.head.pixel_dim,
+        pixel_dim=head.pixel_dim,
         has_cls=encoder.has_cls,
         has_qkv=encoder.has_qkv,
         can_mask=encoder.can_mask,
         can_drop=encoder.can_drop,
-        has_head=True,
+        has_head=head.pixel_dim > 0,
+        pyramid_dim=head.pyramid_dim,
     )
 
 
@@ -215,7 +217,7 @@ def stage_fault(stage: Stage) -> tuple[str, str] | None:
 def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunPlan:
     """Lay out a run's stages. `teacher_head` is the digest of the shared teacher's last stage."""
     pair = build_pair(spec)
-    stages = make_stages(spec, pair)
+    stages = _stages(spec, pair)
     check_head(stages, f"method {spec.method.name!r}")
     planned: list[PlannedStage] = []
     parent: str | None = None
@@ -239,14 +241,29 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
     return RunPlan(pair, tuple(planned))
 
 
+def _stages(spec: RunSpec, pair: Pair) -> list[Stage]:
+    """Make a run's stages; Unsupported says what the task has to do with it, which methods do not know."""
+    try:
+        return make_stages(spec, pair)
+    except Unsupported as error:
+        if pair.teacher.has_head:
+            raise
+        decoder = spec.benchmark.decoder
+        raise Unsupported(
+            f"{error} (decoder {decoder.name!r} of {decoder.task} gives methods no class scores or features of every "
+            "pixel)"
+        ) from error
+
+
 def _check_views(spec: RunSpec, stage: Stage, recipe: StageRecipe) -> None:
     """Raise UsageError where a stage reads labels that its augmentation would not move with the image."""
     labelled = (stage.task or stage.labels) and "source" in stage.streams()
-    if labelled and isinstance(recipe.augmentation, DistillationViews):
+    task = spec.benchmark.task
+    if labelled and recipe.augmentation.moves_labels_of != task:
         raise UsageError(
             f"preset {spec.preset_name!r} of benchmark {spec.benchmark.name!r}: key '{stage.name}.augmentation.kind' "
-            f"is 'distillation_views', which move no labels, and {spec.method.name} reads labels in this stage; "
-            "'task_crops' and the plain kind do move them"
+            f"is {kind_of(recipe.augmentation)}, which moves no labels of {task}, and {spec.method.name} reads labels "
+            f"in this stage; {' and '.join(kinds_that_move(task))} do move them"
         )
 
 

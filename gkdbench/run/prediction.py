@@ -1,4 +1,7 @@
-"""Label maps of a finished run for every image of a split: PNGs in the data's own ids, and overlays to look at."""
+"""What a finished run's model predicts for every image of a split: PNGs in the data's own ids, and overlays to look at.
+
+Of a detector it is boxes; see gkdbench.run.box_prediction.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +16,10 @@ from gkdbench.data.checking.contact_sheet import overlaid
 from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.engine.inference import predict
 from gkdbench.errors import UsageError
+from gkdbench.models.detector import Detector
+from gkdbench.models.network import Network
 from gkdbench.models.segmentor import Segmentor
+from gkdbench.run.box_prediction import Conditions, FoundFiles, open_for_finding, write_found
 from gkdbench.run.files import make_folder, write_atomically
 from gkdbench.run.stages import fit_for_judging
 from gkdbench.run.trained import TrainedModel
@@ -98,7 +104,7 @@ def write_predictions(
     device: torch.device,
     overlays: int,
     meter: Callable[[int, int], None],
-) -> Predictions:
+) -> Predictions | FoundFiles:
     """Predict every image of a split at its own size; `overlays` is how many are also drawn over their images.
 
     Raises UsageError where the benchmark's classes are not those the model was trained on.
@@ -111,17 +117,26 @@ def write_predictions(
             f"that {model.record.run_id} learnt ({', '.join(trained.classes[:4])}, ...)"
         )
     split = find_split(source, target)
+    inference = benchmark.inference_for(target)
+    network = _fitted(model, source, inference).to(device)
+    if device.type == "cpu":
+        network.use_plain_attention()  # as runs are judged: another kernel rounds otherwise
+    precision = model.spec.preset.task.precision
+    if isinstance(network, Detector):
+        boxed, why_not = open_for_finding(split, benchmark, source.folder, place, meter)
+        conditions = Conditions(inference, device, precision)
+        return write_found(
+            network, boxed, benchmark, out, conditions, overlays=overlays, without_truth=why_not, meter=meter
+        )
+    assert isinstance(network, Segmentor)
     dataset = open_split(split, benchmark, source.folder, place, labelled=False, progress=meter)
     encoding = official_encoding(benchmark, _labels(split, source.folder))
     palette = np.array(benchmark.palette, np.uint8)
     folder, drawn = out / "labels", out / "overlays"
-    inference = benchmark.inference_for(target)
-    segmentor = _fitted(model, source, inference).to(device)
     for number in range(len(dataset)):
         image = dataset.image(number)
         (found,) = predict(
-            segmentor, [image], [(image.shape[0], image.shape[1])], inference, device,
-            model.spec.preset.task.precision
+            network, [image], [(image.shape[0], image.shape[1])], inference, device, precision
         )  # fmt: skip
         path = folder / f"{dataset.name(number)}.png"
         _save(Image.fromarray(encoding[found]), path)
@@ -134,13 +149,13 @@ def write_predictions(
     return Predictions(folder, drawn if overlays else None, len(dataset), named)
 
 
-def _fitted(model: TrainedModel, source: BenchmarkSource, inference: Inference) -> Segmentor:
-    """Return the segmentor at the size that it sees images at; another benchmark may have another."""
-    encoder = model.segmentor.encoder
+def _fitted(model: TrainedModel, source: BenchmarkSource, inference: Inference) -> Network:
+    """Return the network at the size that it sees images at; another benchmark may have another."""
+    encoder = model.network.encoder
     if encoder.size != encoder.whole(inference.seen, encoder.patch):
         spec = replace(model.spec, source=source)
-        fit_for_judging(model.segmentor, spec, model.record.stages[-1].model, encoder.patch)
-    return model.segmentor
+        fit_for_judging(model.network, spec, model.record.stages[-1].model, encoder.patch)
+    return model.network
 
 
 def _save(picture: Image.Image, path: Path) -> None:

@@ -52,7 +52,7 @@ class Protocol(Section):
 
 
 class SplitResult(Section):
-    """A trained segmentor on one split."""
+    """A trained model on one split."""
 
     value: float
     """The benchmark's headline metric, in percent."""
@@ -61,8 +61,9 @@ class SplitResult(Section):
     per_class: dict[str, float | None]
     classes_in_mean: int
     never_predicted: list[str]
+    """Classes that are there and were not predicted anywhere."""
     confusion: list[list[int]]
-    """Pixels; row: truth, column: prediction."""
+    """Pixels; row: truth, column: prediction. Empty for a detector."""
     void: Annotated[list[int], Added()] = []
     """Pixels by predicted class where the truth is ignored; counted where the rule of the mean looks at them."""
     n_images: int
@@ -83,8 +84,8 @@ class GroupResult(Section):
 
     mean: float
     """Mean of the targets' values."""
-    pooled: float
-    """mIoU of their confusion matrices added up."""
+    pooled: float | None
+    """mIoU of their confusion matrices added up; None for detectors, which have none."""
 
 
 class Summary(Section):
@@ -99,6 +100,11 @@ class Summary(Section):
     """By the group's name, where all of its targets were scored."""
     gap: float | None
     worst_target: str | None
+    mpc: Annotated[float | None, Added()] = None
+    """Mean over the benchmark's corruptions of its in-domain images, each over its severities; None unless all of them
+    were scored."""
+    rpc: Annotated[float | None, Added()] = None
+    """mpc in percent of the in-domain value."""
 
 
 class RunSpecRecord(Section):

@@ -3,7 +3,8 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import torch
@@ -11,25 +12,25 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gkdbench import __version__
 from gkdbench.data.dataset import open_split
-from gkdbench.engine.evaluation import Judged, judge
 from gkdbench.engine.loop import any_rank
 from gkdbench.engine.passes import in_precision
-from gkdbench.errors import GkdbenchError, Interrupted, Unsupported
-from gkdbench.models.segmentor import Segmentor
+from gkdbench.errors import DataError, GkdbenchError, Interrupted, Unsupported
+from gkdbench.models.network import Network
 from gkdbench.run import curves, environment, scales
 from gkdbench.run.digests import DataDigests, run_digest, run_id
 from gkdbench.run.examples import Examples
 from gkdbench.run.finished import Finished, finished_run
-from gkdbench.run.image_counts import write_image_counts
+from gkdbench.run.judging import Conditions, Judge, judge_of
 from gkdbench.run.plan import RunPlan, plan_run
 from gkdbench.run.record import Record, RunSpecRecord, SplitResult, StageRecord
-from gkdbench.run.scoring import split_result, summarise
-from gkdbench.run.stages import StageRunner, Workshop, build_segmentor, fit_for_judging, restore
+from gkdbench.run.scoring import corruptions, summarise
+from gkdbench.run.stages import StageRunner, Workshop, fit_for_judging, initial_network, restore
 from gkdbench.run.store import Artefact
 from gkdbench.spec.benchmark import IN_DOMAIN, Split, StreetsSplit
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
+from gkdbench.spec.task import TASKS
 
 VAL = "in-domain val"
 """What the in-domain split is called beside targets."""
@@ -93,8 +94,11 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
     teacher_head = teacher_plan.stages[-1].digest if teacher_plan else None
     plan = plan_run(spec, data, teacher_head)
     record.marks.extend(spec.marks)
-    if spec.preset.limits:
+    if spec.preset.limits.keys() & {"source", "proxy"}:
         record.marks.append("limit")
+    elif spec.preset.limits:  # the same for every run of the preset, which share a table
+        judged = ", ".join(f"{role} {count:,}" for role, count in sorted(spec.preset.limits.items()))
+        record.warnings.append(f"preset {spec.preset_name} judges the first images of a split alone: {judged}")
     record.warnings.extend(spec.notes)
     record.warnings.extend(_random_weights(spec))
     teacher = None
@@ -104,10 +108,10 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
         costs.append(stage_record)
         teacher_digest = run_digest(teacher_spec, teacher_data)
         record.teacher_run_id = run_id(teacher_spec, teacher_digest)
-    segmentor = _train(spec, shop, plan, teacher, record)
+    network = _train(spec, shop, plan, teacher, record)
     costs.extend(record.stages)
-    _describe_model(segmentor, record)
-    _on_first_rank(shop, lambda: _judge_all(spec, shop, segmentor, plan, record))
+    _describe_model(network, record)
+    _on_first_rank(shop, lambda: _judge_all(spec, shop, network, plan, record))
     _budget(record, plan)
     record.cost = {
         "from_scratch": {"wall_s": sum(stage.wall_s for stage in costs)},
@@ -153,8 +157,8 @@ def _teacher_artefact(
 
 def _train(
     spec: RunSpec, shop: Workshop, plan: RunPlan, teacher: Artefact | None, record: Record
-) -> Segmentor:
-    """Run all stages in order; return the segmentor that the last one left."""
+) -> Network:
+    """Run all stages in order; return the network that the last one left."""
     runner = StageRunner(spec, shop)
     artefacts: dict[str, Artefact] = {}
     for planned in plan.stages:
@@ -166,21 +170,47 @@ def _train(
             shop.store.write_record(record)
     last = plan.stages[-1]
     model = last.stage.model
-    segmentor = build_segmentor(spec, model, spec.preset.stage(last.stage.name).sight, spec.seed)
-    restore(segmentor, spec, model, artefacts[last.digest], artefacts[last.digest])
-    fit_for_judging(segmentor, spec, model, last.recipe.patch)
+    network = initial_network(spec, model, spec.preset.stage(last.stage.name).sight, spec.seed)
+    restore(network, spec, model, artefacts[last.digest], artefacts[last.digest])
+    fit_for_judging(network, spec, model, last.recipe.patch)
     if shop.fabric.device.type == "cpu":
-        segmentor.use_plain_attention()
-    return segmentor
+        network.use_plain_attention()
+    return network
 
 
-def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, plan: RunPlan, record: Record) -> None:
+def _judge_all(spec: RunSpec, shop: Workshop, network: Network, plan: RunPlan, record: Record) -> None:
     """Judge in-domain val and every target; the record is rewritten after each."""
     benchmark, folder = spec.benchmark, shop.store.run_folder(record.run_id)
-    judged: dict[str, Judged] = {}
     examples = Examples(benchmark, [VAL, *spec.targets])
+    shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
+    judge = judge_of(benchmark, Conditions(shop.fabric.device, spec.preset.task.precision, shop.stop), folder)
+    try:
+        _judge_splits(spec, shop, network, judge, examples, record)
+        record.summary = summarise(benchmark, record)
+        # the scores are safe before what pictures need is written; the run is done only when that is there as well
+        shop.store.write_record(record)
+        judge.finish()
+    finally:
+        judge.discard()
+    # the scores stand without what is left to look at
+    with _only_warned(shop, record, "no learning curves"):
+        _write_curves(shop, record)
+    precise = in_precision(shop.fabric.device, spec.preset.task.precision)
+    with _only_warned(shop, record, "no picture of the features"), precise:
+        examples.draw_features(network.encoder)
+    with _only_warned(shop, record, "no examples"):
+        examples.write(
+            folder,
+            model=plan.stages[-1].stage.model,
+            trained=any("encoder" in planned.stage.trains for planned in plan.stages),
+        )
+
+
+def _judge_splits(
+    spec: RunSpec, shop: Workshop, network: Network, judge: Judge, examples: Examples, record: Record
+) -> None:
+    benchmark = spec.benchmark
     digests = DataDigests(spec, shop.place, shop.digests)
-    _write_curves(shop, record)
 
     def one(name: str, split: Split, role: str, inference: Inference) -> SplitResult:
         def meter(done: int, total: int) -> None:
@@ -194,36 +224,18 @@ def _judge_all(spec: RunSpec, shop: Workshop, segmentor: Segmentor, plan: RunPla
             limit=spec.preset.limits.get(role),  # type: ignore[call-overload]
             progress=meter,
         )
-        result = judge(
-            segmentor,
-            dataset,
-            inference,
-            ignore=benchmark.ignore,
-            device=shop.fabric.device,
-            precision=spec.preset.task.precision,
-            stop=shop.stop,
-            meter=meter,
-            keep=examples.choose(name, dataset),
-        )
-        examples.add(name, dataset, result.kept, segmentor.encoder)
-        judged[name] = dataclasses.replace(result, kept={})
-        found = split_result(result, benchmark, inference)
+        verdict = judge.split(name, dataset, network, inference, meter, examples.choose(name, dataset))
+        examples.add(name, dataset, verdict.kept, network.encoder)
+        record.model.setdefault("images_per_s", round(verdict.images_per_s, 2))  # of the first, in-domain val
         if not isinstance(split, StreetsSplit):
-            found.data = digests.of(role, split)[:16]
-        return found
+            verdict.result.data = digests.of(role, split)[:16]
+        return verdict.result
 
-    shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
     record.in_domain = one(VAL, benchmark.source.val, "val", benchmark.inference_for(IN_DOMAIN))
-    record.model["images_per_s"] = round(judged[VAL].images_per_s, 2)
     shop.store.write_record(record)
     for name, split in spec.targets.items():
         record.targets[name] = one(name, split, "target", benchmark.inference_for(name))
         shop.store.write_record(record)
-    record.summary = summarise(benchmark, record)
-    # the scores are safe before what pictures need is written; the run is done only when that is there as well
-    shop.store.write_record(record)
-    write_image_counts(folder / "images.parquet", judged, void=benchmark.counts_void)
-    _write_examples(examples, spec, shop, segmentor, plan, record)
 
 
 def _write_curves(shop: Workshop, record: Record) -> None:
@@ -233,23 +245,16 @@ def _write_curves(shop: Workshop, record: Record) -> None:
     curves.write_curves(shop.store.run_folder(record.run_id) / curves.FILE, logs)
 
 
-def _write_examples(
-    examples: Examples, spec: RunSpec, shop: Workshop, segmentor: Segmentor, plan: RunPlan, record: Record
-) -> None:
-    """Leave the examples; features that cannot be drawn are a warning, for the scores stand without them."""
+@contextmanager
+def _only_warned(shop: Workshop, record: Record, what: str) -> Iterator[None]:
+    """Turn a failure into a warning; a run that is stopped stays stopped."""
     try:
-        with in_precision(shop.fabric.device, spec.preset.task.precision):
-            examples.draw_features(segmentor.encoder)
-    except (ValueError, RuntimeError) as error:  # not finite, or out of memory
+        yield
+    except (DataError, OSError, ValueError, RuntimeError) as error:  # a full disk, not finite, out of memory
         said = " ".join(str(error).split())[:160]
-        problem = f"no picture of the features: {said or type(error).__name__}"
+        problem = f"{what}: {said or type(error).__name__}"
         record.warnings.append(problem)
         shop.display.say(f"warning: {problem}")
-    examples.write(
-        shop.store.run_folder(record.run_id),
-        model=plan.stages[-1].stage.model,
-        trained=any("encoder" in planned.stage.trains for planned in plan.stages),
-    )
 
 
 def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
@@ -289,12 +294,13 @@ def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
             targets=list(spec.targets),
             code=spec.method.code_digest,
         ),
-        metric="mIoU",
+        metric=TASKS[benchmark.task].metric,
         mean_rule=benchmark.mean_rule,
         classes=list(benchmark.classes),
         excluded_from_mean=list(benchmark.excluded_from_mean),
         ood_targets=list(benchmark.ood_targets or []),
         groups={name: list(targets) for name, targets in benchmark.groups.items()},
+        corruptions=corruptions(spec.targets, benchmark),
         environment=environment.describe(device, fabric.world_size, torch.get_num_threads()),
     )
 
@@ -326,16 +332,16 @@ def _random_weights(spec: RunSpec) -> list[str]:
     ]
 
 
-def _describe_model(segmentor: Segmentor, record: Record) -> None:
-    size = segmentor.encoder.size
+def _describe_model(network: Network, record: Record) -> None:
+    size = network.encoder.size
     assert size is not None
     counter = FlopCounterMode(display=False)
-    segmentor.eval()
+    network.eval()
     with torch.no_grad(), counter:
-        segmentor(torch.zeros(1, 3, *size))
+        network(torch.zeros(1, 3, *size))
     record.model.update(
-        params=float(sum(p.numel() for p in segmentor.parameters())),
-        encoder_params=float(sum(p.numel() for p in segmentor.encoder.parameters())),
+        params=float(sum(p.numel() for p in network.parameters())),
+        encoder_params=float(sum(p.numel() for p in network.encoder.parameters())),
         gflops=counter.get_total_flops() / 1e9,
     )
 

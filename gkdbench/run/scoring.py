@@ -1,13 +1,18 @@
 """From counts to the figures of a record: what a split gave, and the means over targets. All unrounded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from gkdbench.engine.evaluation import Judged
+from gkdbench.metrics.average_precision import Overlaps
+from gkdbench.metrics.coco_ap import coco_score
 from gkdbench.metrics.confusion import Counts, Score, score
-from gkdbench.run.record import GroupResult, Protocol, Record, SplitResult, Summary
-from gkdbench.spec.benchmark import Benchmark
+from gkdbench.metrics.robustness import robustness
+from gkdbench.metrics.voc_ap import voc_score
+from gkdbench.run.record import Corruption, GroupResult, Protocol, Record, SplitResult, Summary
+from gkdbench.spec.benchmark import Benchmark, Split
+from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.inference import Inference
 
 
@@ -28,6 +33,42 @@ def split_result(judged: Judged, benchmark: Benchmark, inference: Inference) -> 
         confusion=judged.total.tolist(),
         void=judged.void.tolist() if benchmark.counts_void else [],
         n_images=len(judged.names),
+        protocol=_protocol(inference),
+    )
+
+
+_COCO = {
+    "coco_ap": "ap",
+    "coco_ap50": "ap50",
+    "coco_ap75": "ap75",
+    "coco_ap_small": "ap_small",
+    "coco_ap_medium": "ap_medium",
+    "coco_ap_large": "ap_large",
+    "coco_ar100": "ar_100",
+}
+"""What records call COCO's figures."""
+
+
+def box_result(overlaps: Overlaps, benchmark: Benchmark, inference: Inference) -> SplitResult:
+    """Turn what a detector found into what the record holds of a split that was judged so.
+
+    The headline is AP50 as VOC defines it, the area under the curve; VOC2007's mean over eleven points and COCO's
+    figures stand beside it, as far as the split has objects of their size.
+    """
+    voc, coco = voc_score(overlaps), coco_score(overlaps)
+    figures = {"ap50_11point": voc_score(overlaps, "11_point").mean}
+    figures |= {name: getattr(coco, key) for name, key in _COCO.items()}
+    return SplitResult(
+        value=100 * voc.mean,
+        metrics={name: 100 * value for name, value in figures.items() if not np.isnan(value)},
+        per_class={
+            name: None if np.isnan(value) else float(100 * value)
+            for name, value in zip(benchmark.classes, voc.ap, strict=True)
+        },
+        classes_in_mean=voc.in_mean,
+        never_predicted=[benchmark.classes[i] for i in voc.never_detected],
+        confusion=[],
+        n_images=overlaps.images,
         protocol=_protocol(inference),
     )
 
@@ -65,16 +106,37 @@ def summarise(benchmark: Benchmark, record: Record) -> Summary:
         },
         gap=None if ood is None else inside - ood,
         worst_target=min(values, key=lambda name: values[name]) if values else None,
+        **_robustness(benchmark, values, inside),
     )
+
+
+def _robustness(benchmark: Benchmark, values: Mapping[str, float], clean: float) -> dict[str, float | None]:
+    """Return mPC, and rPC in percent, over the benchmark's corruptions of its in-domain images; {} without any."""
+    cells = {(one.kind, one.severity): name for name, one in corruptions(benchmark.targets, benchmark).items()}
+    if not cells:
+        return {}
+    kinds = list(dict.fromkeys(kind for kind, _ in cells))
+    severities = list(dict.fromkeys(severity for _, severity in cells))
+    found = robustness({cell: values.get(name) for cell, name in cells.items()}, clean, kinds, severities)
+    return {"mpc": found.mpc, "rpc": None if found.rpc is None else 100 * found.rpc}
+
+
+def corruptions(targets: Mapping[str, Split], benchmark: Benchmark) -> dict[str, Corruption]:
+    """Return what those targets are that are the in-domain images, corrupted."""
+    return {
+        name: Corruption(kind=split.kind, severity=split.severity)
+        for name, split in targets.items()
+        if isinstance(split, CorruptedSplit) and split.of == benchmark.source.val
+    }
 
 
 def _group(benchmark: Benchmark, results: Sequence[SplitResult]) -> GroupResult:
+    mean = float(np.mean([result.value for result in results]))
+    if not all(result.confusion for result in results):
+        return GroupResult(mean=mean, pooled=None)
     counts = np.array([result.confusion for result in results], np.int64).sum(axis=0)
     void = np.array([result.void for result in results], np.int64).sum(axis=0)
-    return GroupResult(
-        mean=float(np.mean([result.value for result in results])),
-        pooled=100 * _score(benchmark, counts, void).mean,
-    )
+    return GroupResult(mean=mean, pooled=100 * _score(benchmark, counts, void).mean)
 
 
 def _score(benchmark: Benchmark, counts: Counts, void: Counts) -> Score:

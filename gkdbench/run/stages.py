@@ -20,7 +20,8 @@ from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
-from gkdbench.models.segmentor import Segmentor
+from gkdbench.models.build import build_network
+from gkdbench.models.network import Network
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
 from gkdbench.run.digests import Known
@@ -65,43 +66,43 @@ class Workshop:
     """Digests of splits, so that a command searches large datasets once."""
 
 
-def build_segmentor(spec: RunSpec, model: str, sight: Sight, seed: int) -> Segmentor:
+def initial_network(spec: RunSpec, model: str, sight: Sight, seed: int) -> Network:
     """Build the teacher or student of a run with its initial encoder and no head."""
     source = spec.teacher if model == "teacher" else spec.student
     encoder, _ = build_encoder(source, sight, seed)
-    segmentor = Segmentor(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
-    fit(segmentor, spec, model, sight)
-    return segmentor
+    network = build_network(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
+    fit(network, spec, model, sight)
+    return network
 
 
-def fit(segmentor: Segmentor, spec: RunSpec, model: str, sight: Sight) -> None:
-    """Fit a segmentor to how it shall see images; a CNN teacher's tokens lie on the grid that the student then has."""
-    segmentor.encoder.resize(sight.size, sight.patch)
-    if model == "teacher" and not segmentor.encoder.is_transformer:
-        segmentor.fixed_grid = grid_at(spec.student, sight)
+def fit(network: Network, spec: RunSpec, model: str, sight: Sight) -> None:
+    """Fit a network to how it shall see images; a CNN teacher's tokens lie on the grid that the student then has."""
+    network.encoder.resize(sight.size, sight.patch)
+    if model == "teacher" and not network.encoder.is_transformer:
+        network.fixed_grid = grid_at(spec.student, sight)
 
 
-def fit_for_judging(segmentor: Segmentor, spec: RunSpec, model: str, patch: int | None) -> None:
-    """Fit a trained segmentor to the benchmark's window or whole image, padded to whole patches of a size."""
-    size = segmentor.encoder.whole(spec.benchmark.inference.seen, patch)
-    fit(segmentor, spec, model, Sight(size, patch))
+def fit_for_judging(network: Network, spec: RunSpec, model: str, patch: int | None) -> None:
+    """Fit a trained network to the benchmark's window or whole image, padded to whole patches of a size."""
+    size = network.encoder.whole(spec.benchmark.inference.seen, patch)
+    fit(network, spec, model, Sight(size, patch))
 
 
 def restore(
-    segmentor: Segmentor, spec: RunSpec, model: str, encoder: Artefact | None, head: Artefact | None
+    network: Network, spec: RunSpec, model: str, encoder: Artefact | None, head: Artefact | None
 ) -> None:
-    """Put finished stages' weights into a segmentor, which then sees images as they did.
+    """Put finished stages' weights into a network, which then sees images as they did.
 
     A head is built where `head` brings one; `fit` brings the whole to another size.
     """
     if encoder is not None:
-        fit(segmentor, spec, model, encoder.sight)
-        read_into(segmentor.encoder, encoder.encoder)
+        fit(network, spec, model, encoder.sight)
+        read_into(network.encoder, encoder.encoder)
     if head is not None and head.head is not None:
-        fit(segmentor, spec, model, head.sight)
-        segmentor.add_head(0)
-        assert segmentor.head is not None
-        read_into(segmentor.head, head.head)
+        fit(network, spec, model, head.sight)
+        network.add_head(0)
+        assert network.head is not None
+        read_into(network.head, head.head)
 
 
 class StageRunner:
@@ -203,28 +204,28 @@ class StageRunner:
         module.train()
         return time.monotonic() - began
 
-    def _student(self, planned: PlannedStage) -> Segmentor:
+    def _student(self, planned: PlannedStage) -> Network:
         """The model this stage trains, with what earlier stages left in it."""
         store, stage = self.shop.store, planned.stage
-        segmentor = build_segmentor(self.spec, stage.model, planned.recipe.sight, self.spec.seed)
+        network = initial_network(self.spec, stage.model, planned.recipe.sight, self.spec.seed)
         parent = store.artefact(planned.parent) if planned.parent else None
         head = store.artefact(planned.head_parent) if planned.head_parent else None
-        restore(segmentor, self.spec, stage.model, parent, head if stage.uses_head() else None)
-        fit(segmentor, self.spec, stage.model, planned.recipe.sight)
-        if stage.uses_head() and segmentor.head is None:
-            segmentor.add_head(seed_of(self.spec.seed, "head"))
-        return segmentor
+        restore(network, self.spec, stage.model, parent, head if stage.uses_head() else None)
+        fit(network, self.spec, stage.model, planned.recipe.sight)
+        if stage.uses_head() and network.head is None:
+            network.add_head(seed_of(self.spec.seed, "head"))
+        return network
 
     def _teacher(self, planned: PlannedStage, artefact: Artefact | None) -> FrozenTeacher | None:
         if planned.stage.teacher is None:
             return None
         sight = planned.recipe.sight
-        segmentor = build_segmentor(self.spec, "teacher", sight, self.spec.teacher_seed)
+        network = initial_network(self.spec, "teacher", sight, self.spec.teacher_seed)
         if planned.stage.teacher == "full":
             assert artefact is not None
-            restore(segmentor, self.spec, "teacher", artefact, artefact)
-            fit(segmentor, self.spec, "teacher", sight)
-        return FrozenTeacher(segmentor)
+            restore(network, self.spec, "teacher", artefact, artefact)
+            fit(network, self.spec, "teacher", sight)
+        return FrozenTeacher(network)
 
     def _samples(self, planned: PlannedStage) -> dict[str, Samples]:
         return {name: self._stream(planned, name) for name in planned.stage.streams()}
@@ -254,7 +255,7 @@ class StageRunner:
             repeats=planned.recipe.repeats,
         )
 
-    def _export(self, folder: Path, student: Segmentor) -> None:
+    def _export(self, folder: Path, student: Network) -> None:
         """Write encoder and head as safetensors: all that is ever exported."""
         parts: Mapping[str, nn.Module | None] = {"encoder": student.encoder, "head": student.head}
         for name, part in parts.items():

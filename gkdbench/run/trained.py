@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from gkdbench.errors import DataError
+from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
-from gkdbench.models.segmentor import Segmentor
+from gkdbench.models.network import Network
 from gkdbench.run.record import Record
 from gkdbench.run.stages import fit_for_judging, restore
 from gkdbench.run.store import Store
@@ -13,15 +14,15 @@ from gkdbench.spec.selection import RunSpec, resolve, selection_of
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a run left: its record, what it ran, and the segmentor at the size it is judged at."""
+    """What a run left: its record, what it ran, and the network at the size it is judged at."""
 
     record: Record
     spec: RunSpec
-    segmentor: Segmentor
+    network: Network
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the images the segmentor takes: the window, or the whole image."""
+        """Height and width of the images the network takes: the window, or the whole image."""
         return self.spec.benchmark.inference.seen
 
 
@@ -50,7 +51,7 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None) ->
         )
     # the artefact holds the whole encoder, so what it started from need not be here
     source = spec.teacher if last.model == "teacher" else spec.student
-    segmentor = Segmentor(Encoder(source.entry), today.decoder, len(today.classes))
-    restore(segmentor, spec, last.model, artefact, artefact)
-    fit_for_judging(segmentor, spec, last.model, artefact.sight.patch)
-    return TrainedModel(record, spec, segmentor.eval())
+    network = build_network(Encoder(source.entry), today.decoder, len(today.classes))
+    restore(network, spec, last.model, artefact, artefact)
+    fit_for_judging(network, spec, last.model, artefact.sight.patch)
+    return TrainedModel(record, spec, network.eval())

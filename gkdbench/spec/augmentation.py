@@ -1,11 +1,12 @@
-"""What happens to a training image before it becomes a batch row, in one of three kinds; the same for every method."""
+"""What happens to a training image before it becomes a batch row, in one of four kinds; the same for every method."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from gkdbench.spec.documents import Strict
+from gkdbench.spec.task import TaskName
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +23,8 @@ def _check_range(name: str, bounds: tuple[float, float]) -> None:
 class Augmentation(Strict):
     """The plain kind, which names no `kind`: resized to the stage's size or cropped, flipped, lit otherwise."""
 
+    moves_labels_of: ClassVar[TaskName | None] = "segmentation"
+    """The task whose labels move with the image; None: no labels do."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
     scale: tuple[float, float] | None = None
@@ -45,6 +48,7 @@ class TaskCrops(Strict):
     `RandomChoiceResize`, `RandomCrop`, `RandomFlip` and `PhotoMetricDistortion` as the study sets them.
     """
 
+    moves_labels_of: ClassVar[TaskName | None] = "segmentation"
     kind: Literal["task_crops"]
     short_sides: Annotated[tuple[Positive, ...], Field(min_length=1)] = (
         256, 307, 358, 409, 460, 512, 563, 614, 665, 716, 768, 819, 870, 921, 972, 1024
@@ -81,6 +85,7 @@ class DistillationViews(Strict):
     A part of the image of random size and aspect, flipped, through RandAugment, and with a box of noise.
     """
 
+    moves_labels_of: ClassVar[TaskName | None] = None
     kind: Literal["distillation_views"]
     area: tuple[float, float] = (0.08, 1.0)
     """Range of the part's share of the image."""
@@ -110,7 +115,34 @@ class DistillationViews(Strict):
         return self
 
 
-_KINDS = ("task_crops", "distillation_views")
+class DetectionViews(Strict):
+    """Images with boxes: as large as the stage's size holds, their aspect kept, padded below and on the right.
+
+    With `scale` they are resized by a random factor besides, and a window of the stage's size is cut at random from
+    what is larger. A box that leaves the window is cut at its border, and dropped where nothing of it is left.
+    """
+
+    moves_labels_of: ClassVar[TaskName | None] = "detection"
+    kind: Literal["detection_views"]
+    flip: Share = 0.5
+    """Probability of a horizontal flip."""
+    scale: tuple[float, float] | None = None
+    """Range of the random factor, log-uniform; None: every image as large as the size holds."""
+    kept_share: Share = 0.0
+    """Share of a box's area that has to be inside the window, or the box is dropped."""
+    brightness: Share = 0.0
+    """Half-width of the random brightness factor around 1; photometric, so `clean` does not have it."""
+    contrast: Share = 0.0
+    """Half-width of the random contrast factor around 1; photometric."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "DetectionViews":
+        if self.scale is not None:
+            _check_range("scale", self.scale)
+        return self
+
+
+_KINDS = ("task_crops", "distillation_views", "detection_views")
 
 
 def _kind(section: Any) -> str | None:
@@ -125,10 +157,28 @@ AnyAugmentation = Annotated[
     # the plain kind last: where a wrong key is looked up, the last is taken when no kind is named
     Annotated[TaskCrops, Tag("task_crops")]
     | Annotated[DistillationViews, Tag("distillation_views")]
+    | Annotated[DetectionViews, Tag("detection_views")]
     | Annotated[Augmentation, Tag("plain")],
     Discriminator(
         _kind,
         custom_error_type="augmentation_kind",
-        custom_error_message="kind should be 'task_crops' or 'distillation_views', or left out for the plain kind",
+        custom_error_message=(
+            "kind should be 'task_crops', 'distillation_views' or 'detection_views', or left out for the plain kind"
+        ),
     ),
 ]
+
+AugmentationKind = type[TaskCrops] | type[DistillationViews] | type[DetectionViews] | type[Augmentation]
+
+
+def kind_of(augmentation: "AnyAugmentation | AugmentationKind") -> str:
+    """Return what an augmentation's kind is called in messages."""
+    kind = augmentation if isinstance(augmentation, type) else type(augmentation)
+    names = {TaskCrops: "'task_crops'", DistillationViews: "'distillation_views'", DetectionViews: "'detection_views'"}
+    return names.get(kind, "the plain kind")
+
+
+def kinds_that_move(task: TaskName) -> list[str]:
+    """Return what the kinds are called that move a task's labels with the image."""
+    kinds: tuple[AugmentationKind, ...] = (TaskCrops, DistillationViews, DetectionViews, Augmentation)
+    return [kind_of(kind) for kind in kinds if kind.moves_labels_of == task]

@@ -1,15 +1,18 @@
 """Benchmarks as data: source, targets, label space, settings, recipes and the evaluation protocol."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from gkdbench.spec.box_splits import CocoSplit, VocSplit
+from gkdbench.spec.corruption import CorruptedSplit, Corruptions, with_corruptions
 from gkdbench.spec.dataset import DatasetSplit, FilesSplit
 from gkdbench.spec.decoder import AnyDecoder
 from gkdbench.spec.documents import Added, Strict
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.recipe import Positive, Preset
+from gkdbench.spec.task import TASKS, TaskName
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Colour = tuple[int, int, int]
@@ -24,6 +27,8 @@ class StreetsSplit(Strict):
     kind: str
     seed: int
     count: Positive
+    labels: Annotated[Literal["classes", "boxes"], Added()] = "classes"
+    """What images are labelled with: a class per pixel, or boxes around the things that stand in the scene."""
 
 
 class FolderSplit(Strict):
@@ -55,8 +60,20 @@ class JoinedSplit(Strict):
     parts: list[Annotated[FilesSplit | DatasetSplit, Field(discriminator="reader")]] = Field(min_length=2)
 
 
+PlainSplit = Annotated[
+    StreetsSplit | FolderSplit | FilesSplit | DatasetSplit | JoinedSplit | VocSplit | CocoSplit,
+    Field(discriminator="reader"),
+]
 Split = Annotated[
-    StreetsSplit | FolderSplit | FilesSplit | DatasetSplit | JoinedSplit, Field(discriminator="reader")
+    StreetsSplit
+    | FolderSplit
+    | FilesSplit
+    | DatasetSplit
+    | JoinedSplit
+    | VocSplit
+    | CocoSplit
+    | CorruptedSplit[PlainSplit],
+    Field(discriminator="reader"),
 ]
 
 
@@ -85,15 +102,16 @@ class Benchmark(Strict):
     version: Positive
     title: str
     description: str
-    task: Literal["segmentation"]
+    task: TaskName
     classes: list[str] = Field(min_length=2)
     palette: list[Colour]
     label_map: dict[int, int] | None = None
     """Label id on disk -> class index or the ignore value; None: ids are class indices already."""
     ignore: Annotated[int, Field(ge=0, le=255)] = 255
-    mean_rule: Literal["skip_absent", "present_in_truth", "void_is_error"] = "skip_absent"
+    mean_rule: Literal["skip_absent", "present_in_truth", "void_is_error", "with_objects"] = "skip_absent"
     """skip_absent: a class absent from truth and prediction is skipped, one only predicted scores 0. present_in_truth:
-    both are skipped. void_is_error: as skip_absent, and predictions where the truth is ignored count as wrong."""
+    both are skipped. void_is_error: as skip_absent, and predictions where the truth is ignored count as wrong.
+    with_objects, of detection: a class without an object that counts is skipped."""
     excluded_from_mean: Annotated[list[str], Added()] = []
     """Classes whose IoU is printed and enters no mean."""
     ood_targets: Annotated[list[Name] | None, Added()] = None
@@ -118,6 +136,11 @@ class Benchmark(Strict):
     how_to_get: str = ""
     """Where a user finds the data and how to lay it out; shown when it is missing."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _every_corruption(cls, content: Any) -> Any:
+        return with_corruptions(content, Corruptions[PlainSplit])
+
     @model_validator(mode="after")
     def _consistent(self) -> "Benchmark":
         if len(self.palette) != len(self.classes):
@@ -135,6 +158,23 @@ class Benchmark(Strict):
                 raise ValueError(f"label_map: id {label} is outside 0..65535")
             if index != self.ignore and not 0 <= index < len(self.classes):
                 raise ValueError(f"label_map: id {label} maps to {index}, which is no class")
+        return self
+
+    @model_validator(mode="after")
+    def _of_the_task(self) -> "Benchmark":
+        task = TASKS[self.task]
+        if self.mean_rule not in task.mean_rules:
+            known = ", ".join(task.mean_rules)
+            raise ValueError(f"mean_rule {self.mean_rule!r} is none of {self.task} (known: {known})")
+        if self.decoder.task != self.task:
+            raise ValueError(f"decoder {self.decoder.name!r} is for {self.decoder.task}, and the task is {self.task}")
+        for key, inference in {"inference": self.inference, **self.inference_of}.items():
+            whole = inference.window in (None, inference.size) and inference.fit in ("stretch", "inside")
+            if task.whole_images and (not whole or inference.tta):
+                raise ValueError(
+                    f"{key}: {self.task} sees images whole and once: fit 'stretch', or 'inside' with a window of "
+                    "`size`, without scales and flip"
+                )
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from gkdbench.spec.documents import Strict
+from gkdbench.spec.box_labels import BoxLabels
+from gkdbench.spec.documents import Added, Strict
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
@@ -82,25 +83,53 @@ class Layout(Strict):
     tile: Annotated[int, Field(gt=0)] | None = None
     """Side of the square tiles that every image is cut into; the last row and column are shifted inwards."""
     half: Half | None = None
+    boxes: Annotated[str | None, Added()] = None
+    """Files of boxes, one per image, in place of labels."""
+    lists: Annotated[dict[Name, str], Added()] = {}
+    """Split -> template of text files that name its images, one `{stem}` per line; images that none names are of no
+    such split."""
 
     @model_validator(mode="after")
     def _templates(self) -> "Layout":
         if self.tile is not None and self.half is not None:
             raise ValueError("a layout has tile or half, not both")
         check_templates(self.images, self.labels)
+        check_templates(self.images, self.boxes, "boxes")
+        if self.boxes is not None and (self.labels or self.tile or self.half):
+            raise ValueError("a layout with boxes has no labels, tile or half")
+        for split, template in self.lists.items():
+            check_lists(f"lists.{split}", template, self.images)
+            if split not in self.where:
+                raise ValueError(f"lists: split {split!r} has no entry in where")
         for split, values in self.where.items():
             check_places(f"where.{split}", values, self.images)
         return self
 
 
-def check_templates(images: str, labels: str | None) -> None:
+def check_templates(images: str, labels: str | None, key: str = "labels") -> None:
     """Raise ValueError for templates that cannot be paired."""
     check_template("images", images)
     if labels is not None:
-        check_template("labels", labels)
+        check_template(key, labels)
         extra = set(PLACE.findall(labels)) - set(PLACE.findall(images))
         if extra:
-            raise ValueError(f"labels: placeholder {sorted(extra)[0]!r} is not in images ({images})")
+            raise ValueError(f"{key}: placeholder {sorted(extra)[0]!r} is not in images ({images})")
+
+
+def check_lists(key: str, template: str, images: str) -> None:
+    """Raise ValueError for a list of images that cannot say which `{stem}` is meant."""
+    inside(key, template)
+    if "stem" not in PLACE.findall(images):
+        raise ValueError(f"{key}: a list names images by their {{stem}}, which images lacks ({images})")
+    if "stem" in PLACE.findall(template):
+        raise ValueError(f"{key}: {template!r}: the stem is what a list's lines say")
+    check_places(key, PLACE.findall(template), images)
+
+
+def inside(key: str, path: str) -> None:
+    """Raise ValueError for a path that leaves the folder it is looked for in."""
+    if path.startswith("/") or "\\" in path or ".." in path.split("/"):
+        raise ValueError(f"{key}: {path!r} must be a relative path without '..'")
 
 
 def check_places(key: str, values: Iterable[str], images: str) -> None:
@@ -141,7 +170,9 @@ class DatasetEntry(Strict):
     """Looked for in this order; the first with images of the split counts. A list within the list counts as its
     members, so that entries can share some by a YAML anchor."""
     labels: Labels | None = None
-    """None: unlabelled."""
+    """None: unlabelled, or labelled with boxes."""
+    boxes: Annotated[BoxLabels | None, Added()] = None
+    """What its files of boxes hold; None: it has none."""
     counts: dict[Name, list[int]] = {}
     """Split -> images it should have; several where releases differ."""
     counts_of: dict[Name, dict[str, dict[str, int]]] = {}
@@ -159,6 +190,10 @@ class DatasetEntry(Strict):
         for template in self.wrong:
             if template.startswith("/") or ".." in template.split("/"):
                 raise ValueError(f"wrong: {template!r} must be a relative path without '..'")
+        if self.boxes is None and any(layout.boxes for layout in self.layouts):
+            raise ValueError("layouts with boxes need a section boxes that says which classes they have")
+        if self.boxes is not None and (self.labels or not all(layout.boxes for layout in self.layouts)):
+            raise ValueError("a dataset with boxes has no labels, and boxes in every layout")
         return self
 
 

@@ -1,18 +1,25 @@
 """Decoders as data: which one, how large; the same for every method of a benchmark."""
 
-from typing import Annotated, Literal, get_args
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from gkdbench.errors import UsageError
+from gkdbench.spec.augmentation import Share
 from gkdbench.spec.documents import Strict, nearest
 from gkdbench.spec.recipe import Positive
+from gkdbench.spec.task import TaskName
 
 QUARTERS = [1 / 3, 1 / 2, 2 / 3, 1.0]
 """Blocks 3, 5, 7, 11 of 12 and 7, 11, 15, 23 of 24, counted from 0: what the study's pyramids read."""
+FINEST = 4.0
+"""How much finer than the token grid a detector's pyramid may be: two doublings."""
 
 
 class _Reading(Strict):
+    task: ClassVar[TaskName] = "segmentation"
+    """What the decoder is for."""
     reads: list[float]
 
     @model_validator(mode="after")
@@ -81,12 +88,82 @@ class Mask2FormerDecoder(_Pyramid):
         return self
 
 
-Decoder = GridDecoder | SemFPNDecoder | Mask2FormerDecoder
+class FasterRCNNDecoder(_Reading):
+    """Faster R-CNN on a simple feature pyramid. Defaults: torchvision's, whose parts it is made of."""
+
+    task: ClassVar[TaskName] = "detection"
+    name: Literal["faster-rcnn"]
+    width: Positive = 256
+    """Channels of the feature pyramid."""
+    reads: list[float] = [1.0]
+    """The depth of a transformer that the pyramid is made from: 1.0 the final tokens. A hierarchical encoder has levels
+    of its own."""
+    scales: list[Annotated[float, Field(gt=0)]] = [4.0, 2.0, 1.0, 0.5]
+    """Sizes of the pyramid's levels relative to the token grid, fine to coarse, each half the one before: strides 4, 8,
+    16 and 32 with patches of 16. Of a hierarchical encoder as many of its last levels are read."""
+    anchors: list[list[Positive]] = [[32], [64], [128], [256]]
+    """Sides of the anchors of every level, in pixels of the image as the detector sees it."""
+    ratios: list[Annotated[float, Field(gt=0)]] = [0.5, 1.0, 2.0]
+    """Height by width of the anchors; every size has all of them."""
+    rpn_overlaps: tuple[Share, Share] = (0.3, 0.7)
+    """Below the first overlap an anchor is background, from the second an object; between them it is not looked at."""
+    rpn_samples: Positive = 256
+    """Anchors per image in the loss, at most half of them objects."""
+    rpn_kept: tuple[Positive, Positive] = (2000, 1000)
+    """Proposals per level before suppression and proposals per image after it, in training."""
+    rpn_kept_judging: tuple[Positive, Positive] = (1000, 1000)
+    """The same where a detector is judged."""
+    rpn_nms: Share = 0.7
+    """Overlap from which the lower scored of two proposals is suppressed."""
+    roi_size: Positive = 7
+    """Cells per side that a region's features are pooled to."""
+    roi_scale: Positive = 224
+    """Side in pixels of the regions that are pooled from the level of stride 16; half as large ones from the next finer
+    level, as far as there are levels."""
+    roi_sampling: Positive = 2
+    """Points per side and cell at which they are sampled."""
+    roi_overlap: Share = 0.5
+    """Overlap from which a proposal is an object."""
+    roi_samples: Positive = 512
+    """Proposals per image in the loss."""
+    roi_positives: Share = 0.25
+    """Largest share of objects among them."""
+    head_width: Positive = 1024
+    """Channels of the two layers before class and box."""
+    score_threshold: Share = 0.05
+    """Score below which nothing is found."""
+    nms: Share = 0.5
+    """Overlap from which the lower scored of two finds of a class is suppressed."""
+    detections: Positive = 100
+    """Finds per image at most, the best scored of all classes."""
+
+    @model_validator(mode="after")
+    def _levels(self) -> "FasterRCNNDecoder":
+        if len(self.reads) != 1:
+            raise ValueError("reads needs one depth: the pyramid is made from one map")
+        if len(self.anchors) != len(self.scales):
+            raise ValueError(f"anchors has {len(self.anchors)} levels and scales {len(self.scales)}")
+        if not self.ratios or len({len(sizes) for sizes in self.anchors}) != 1 or not self.anchors[0]:
+            raise ValueError("every level needs as many anchors as the others, and anchors a ratio")
+        if any(finer != 2 * coarser for finer, coarser in pairwise(self.scales)) or self.scales[0] > FINEST:
+            raise ValueError(f"scales must halve from level to level, from {FINEST:g} on or less")
+        if self.rpn_overlaps[0] > self.rpn_overlaps[1]:
+            raise ValueError("rpn_overlaps needs low <= high")
+        return self
+
+
+Decoder = GridDecoder | SemFPNDecoder | Mask2FormerDecoder | FasterRCNNDecoder
 AnyDecoder = Annotated[Decoder, Field(discriminator="name")]
-_KINDS = (GridDecoder, SemFPNDecoder, Mask2FormerDecoder)
+_KINDS = (GridDecoder, SemFPNDecoder, Mask2FormerDecoder, FasterRCNNDecoder)
 DECODER_NAMES: tuple[str, ...] = tuple(
     name for kind in _KINDS for name in get_args(kind.model_fields["name"].annotation)
 )
+
+
+def decoder_names(task: TaskName) -> list[str]:
+    """Return the names of the decoders that are for a task."""
+    kinds = [kind for kind in _KINDS if kind.task == task]
+    return [name for kind in kinds for name in get_args(kind.model_fields["name"].annotation)]
 
 
 def other_decoder(name: str, given: Decoder) -> Decoder:
@@ -97,4 +174,6 @@ def other_decoder(name: str, given: Decoder) -> Decoder:
     if name in get_args(type(given).model_fields["name"].annotation):
         return given.model_copy(update={"name": name})
     made: Decoder = TypeAdapter(AnyDecoder).validate_python({"name": name})
+    if made.task != given.task:
+        raise UsageError(f"--decoder: {name} is for {made.task}, and the benchmark's {given.name} for {given.task}")
     return made

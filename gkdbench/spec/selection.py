@@ -25,6 +25,7 @@ from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method, recorded_name
 from gkdbench.spec.method_source import MethodSource
 from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
+from gkdbench.spec.task import TASKS
 
 if TYPE_CHECKING:
     from gkdbench.run.record import RunSpecRecord
@@ -116,6 +117,8 @@ def _with_tta(source: BenchmarkSource, texts: tuple[str, ...]) -> BenchmarkSourc
     if not texts:
         return source
     benchmark = source.benchmark
+    if TASKS[benchmark.task].whole_images:
+        raise UsageError(f"--tta: benchmark {benchmark.name!r} is one of {benchmark.task}, which sees images once")
     augmented = {
         "inference": _augmented(benchmark.inference, texts),
         "inference_of": {name: _augmented(how, texts) for name, how in benchmark.inference_of.items()},

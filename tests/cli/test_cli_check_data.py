@@ -54,7 +54,7 @@ def test_a_benchmark(invoke: Invoke, tiny_benchmark: Any, tmp_path: Path) -> Non
     assert dusk["classes_seen"] == 3 and sum(dusk["frequencies"].values()) == pytest.approx(1)
     assert set(dusk) == {
         "status", "images", "expected", "read", "size", "labelled", "ignored_pixels", "classes_seen", "frequencies",
-        "without_labelled_pixel", "labels_without_image", "digest", "notes",
+        "without_labelled_pixel", "boxes", "labels_without_image", "digest", "notes",
     }  # fmt: skip
     assert len(dusk["digest"]) == 64 and report["splits"]["proxy"]["labelled"] is None
     assert Image.open(sheet).size > (300, 200)

@@ -13,7 +13,6 @@ from gkdbench.models.encoder import Encoder
 from gkdbench.models.grids import padded
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.spec.decoder import (
-    DECODER_NAMES,
     Decoder,
     GridDecoder,
     Mask2FormerDecoder,
@@ -82,7 +81,7 @@ def test_sizes_are_those_of_the_study(arch: str, decoder: str, millions: float, 
 
 
 @pytest.mark.parametrize("timm", ["vit_tiny_patch16_224", "test_resnet", "test_efficientnet", "test_convnext"])
-@pytest.mark.parametrize("decoder", DECODER_NAMES)
+@pytest.mark.parametrize("decoder", SMALL_DECODERS)
 def test_any_decoder_learns_on_any_encoder(decoder: str, timm: str) -> None:
     made = segmentor(SMALL_DECODERS[decoder], timm).train()
     assert made.head is not None
@@ -193,7 +192,7 @@ def _only(decoded: Decoded, row: int) -> DecodedMasks:
     return DecodedMasks(decoded.pixels[rows], decoded.classes[rows], decoded.masks[rows], earlier)
 
 
-@pytest.mark.parametrize("decoder", DECODER_NAMES)
+@pytest.mark.parametrize("decoder", SMALL_DECODERS)
 def test_a_head_is_the_same_at_a_seed_and_survives_a_copy(decoder: str) -> None:
     first, second = segmentor(SMALL_DECODERS[decoder]), segmentor(SMALL_DECODERS[decoder])
     assert first.head is not None and second.head is not None
@@ -205,7 +204,7 @@ def test_a_head_is_the_same_at_a_seed_and_survives_a_copy(decoder: str) -> None:
         assert torch.equal(copied(images), first.eval()(images))
 
 
-@pytest.mark.parametrize("decoder", DECODER_NAMES)
+@pytest.mark.parametrize("decoder", SMALL_DECODERS)
 def test_bfloat16_is_close(decoder: str) -> None:
     made = segmentor(SMALL_DECODERS[decoder]).eval()
     images = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(2))
@@ -225,7 +224,7 @@ def test_semfpn_sums_what_it_says() -> None:
     assert len(convolutions) == 4 + 4 + 7 + 1
 
 
-@pytest.mark.parametrize("decoder", DECODER_NAMES)
+@pytest.mark.parametrize("decoder", SMALL_DECODERS)
 def test_images_of_no_whole_patches_are_padded_and_cropped(decoder: str) -> None:
     made = segmentor(SMALL_DECODERS[decoder], size=(64, 96)).eval()
     assert made.encoder.whole((50, 90)) == (64, 96) and made.encoder.whole((64, 96)) == (64, 96)

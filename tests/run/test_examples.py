@@ -60,9 +60,9 @@ def test_the_rule_chooses_and_files_hold_what_was_judged(do, shop, tiny_benchmar
             (row,) = table[(table["split"] == split) & (table["image"] == one.image)]["counts"]
             assert tally(truth, prediction, 3, 255).counts.reshape(-1).tolist() == row.tolist()
             image = Image.fromarray(np.array(dataset.image(index)))
-            seen.append((one, np.asarray(fitted(model.segmentor.encoder, image))))
+            seen.append((one, np.asarray(fitted(model.network.encoder, image))))
     assert len(seen) == 2 + 2 + 1  # dawn has one image
-    for (one, _), wanted in zip(seen, token_colours(model.segmentor.encoder, (s for _, s in seen)), strict=True):
+    for (one, _), wanted in zip(seen, token_colours(model.network.encoder, (s for _, s in seen)), strict=True):
         assert (left.colours(one, "features") == wanted).all() and wanted.shape == (4, 6, 3)
 
 
@@ -171,7 +171,7 @@ def test_large_images_are_left_small(tiny_benchmark, do, shop, tmp_path):
     photographs = Photographs()
     chosen = many.choose("far", photographs)
     assert len(chosen) == 2 and many.choose("elsewhere", photographs) == []
-    many.add("far", photographs, {index: photographs.labels(index) for index in chosen}, model.segmentor.encoder)
+    many.add("far", photographs, {index: photographs.labels(index) for index in chosen}, model.network.encoder)
     many.write(tmp_path, model="student", trained=False)
     left, _ = read_examples(tmp_path)
     (one, _) = left.of("far")

@@ -52,7 +52,7 @@ def test_each_split_is_judged_by_its_own_protocol(do, shop, tiny_benchmark):
         dataset = open_split(split, benchmark, spec.source.folder, shop.place)
         for how, same in ((benchmark.inference_for(name), True), (benchmark.inference, False)):
             found = judge(
-                model.segmentor, dataset, how, ignore=255, device=torch.device("cpu"), precision="32-true",
+                model.network, dataset, how, ignore=255, device=torch.device("cpu"), precision="32-true",
                 stop=StopFlag(), meter=lambda done, total: None
             )  # fmt: skip
             # images of dusk are of the window's size already: native and stretched to it are the same there
@@ -186,7 +186,7 @@ def test_another_benchmark_of_another_size_is_predicted_at_its_own(do, shop, tin
         assert (made.labels / name).read_bytes() == (expected.labels / name).read_bytes()
     tiny_benchmark.rewrite()
     back = write_predictions(model, find_benchmark(str(path)), "dusk", tmp_path / "back", **arguments)
-    assert model.segmentor.encoder.size == (32, 48)
+    assert model.network.encoder.size == (32, 48)
     assert any((back.labels / name).read_bytes() != (made.labels / name).read_bytes() for name in names)
 
 

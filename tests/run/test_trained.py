@@ -35,7 +35,7 @@ def test_the_model_is_the_one_that_was_judged(trained, shop):
 
     dataset = open_split(spec.targets["dusk"], spec.benchmark, spec.source.folder, shop.place)
     judged = judge(
-        trained.segmentor, dataset, spec.benchmark.inference, ignore=spec.benchmark.ignore, device=torch.device("cpu"),
+        trained.network, dataset, spec.benchmark.inference, ignore=spec.benchmark.ignore, device=torch.device("cpu"),
         precision=spec.preset.task.precision, stop=StopFlag(), meter=lambda done, total: None
     )  # fmt: skip
     assert judged.total.tolist() == trained.record.targets["dusk"].confusion
@@ -44,7 +44,7 @@ def test_the_model_is_the_one_that_was_judged(trained, shop):
 def test_whole_models_and_encoders_load_elsewhere(trained, tmp_path):
     weights, description = export_model(trained, "safetensors", tmp_path / "whole")
     tensors = load_file(weights)
-    own = trained.segmentor.state_dict()
+    own = trained.network.state_dict()
     assert tensors.keys() == own.keys() and all(torch.equal(tensors[name], own[name]) for name in own)
     told = json.loads(description.read_text())
     assert told["run_id"] == trained.record.run_id and told["classes"] == trained.record.classes
@@ -58,7 +58,7 @@ def test_whole_models_and_encoders_load_elsewhere(trained, tmp_path):
     torch.manual_seed(0)
     images = torch.rand(1, 3, 32, 48)
     with torch.no_grad():
-        wanted = trained.segmentor.encoder.model.forward_features(images)
+        wanted = trained.network.encoder.model.forward_features(images)
     found = torch.load(tmp_path / "encoder" / "out.pt", weights_only=True)
     assert torch.allclose(found, wanted, atol=1e-5)
 

@@ -12,7 +12,7 @@ from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
 
 STAGE = {"steps": 10, "batch": 2, "lr": 1.0, "encoder_lr": 1.0, "size": [8, 8]}
 PLAIN = {"flip": 0.5, "scale": None, "brightness": 0.0, "contrast": 0.0}
-KINDS = "kind should be 'task_crops' or 'distillation_views', or left out for the plain kind"
+KINDS = "kind should be 'task_crops', 'distillation_views' or 'detection_views', or left out for the plain kind"
 
 
 def preset(augmentation: Any) -> Preset:

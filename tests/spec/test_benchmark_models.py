@@ -49,7 +49,7 @@ def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("label_map", {-1: 0}, "label_map: id -1 is outside 0..65535"),
         ("label_map", {0: 3}, "label_map: id 0 maps to 3, which is no class"),
         ("label_map", {"sky": 0}, "key 'label_map.sky': Input should be a valid integer"),
-        ("mean_rule", "skip_absnt", "key 'mean_rule': Input should be 'skip_absent', 'present_in_truth' or 'void"),
+        ("mean_rule", "skip_absnt", "key 'mean_rule': Input should be 'skip_absent', 'present_in_truth', 'void"),
         ("excluded_from_mean", ["boat"], "excluded_from_mean: 'boat' is not a class"),
         ("excluded_from_mean", ["car", "sky", "road"], "excluded_from_mean leaves no class in the mean"),
         ("ood_targets", ["dusk", "noon"], "ood_targets: 'noon' is not a target"),

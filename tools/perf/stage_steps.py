@@ -16,7 +16,7 @@ from gkdbench.data.stream import Batch
 from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import FrozenTeacher, Moment, StageModule
 from gkdbench.run.plan import build_pair, make_stages
-from gkdbench.run.stages import build_segmentor
+from gkdbench.run.stages import initial_network
 from gkdbench.spec.selection import RunSpec, Selection, resolve
 
 
@@ -25,13 +25,13 @@ def step_times(spec: RunSpec, steps: int) -> dict[str, float]:
     times = {}
     for stage in make_stages(spec, build_pair(spec)):
         recipe = spec.preset.stage(stage.name)
-        student = build_segmentor(spec, stage.model, recipe.sight, spec.seed)
+        student = initial_network(spec, stage.model, recipe.sight, spec.seed)
         if stage.uses_head():
             student.add_head(0)
         student.use_plain_attention()
         teacher = None
         if stage.teacher is not None:
-            segmentor = build_segmentor(spec, "teacher", recipe.sight, 0)
+            segmentor = initial_network(spec, "teacher", recipe.sight, 0)
             segmentor.add_head(0)
             segmentor.use_plain_attention()
             teacher = FrozenTeacher(segmentor)

@@ -1,1 +1,1 @@
-"""What happens to a training image, in one of three kinds."""
+"""What happens to a training image, in one of four kinds."""

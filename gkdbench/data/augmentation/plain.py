@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from gkdbench.spec.augmentation import Augmentation
+from gkdbench.spec.augmentation import Augmentation, DetectionViews
 
 
 def geometry(
@@ -70,7 +70,7 @@ def _cropped(
 
 
 def photometry(
-    image: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
+    image: NDArray[np.uint8], augmentation: Augmentation | DetectionViews, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     """Change brightness and contrast; returns the very same array where there is nothing to do."""
     if not augmentation.brightness and not augmentation.contrast:

@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from gkdbench.data.checking.boxes import BoxCounts
 from gkdbench.data.checking.inspection import Reading, reading
 from gkdbench.data.checking.kept_results import KeptResults
 from gkdbench.data.checking.reading_processes import results_of
@@ -88,7 +89,8 @@ def stamp(dataset: Dataset, index: int) -> Stamp:
 
 def _entry(when: Stamp, found: Reading) -> dict[str, Any]:
     pixels = None if found.pixels is None else {str(value): count for value, count in found.pixels.items()}
-    return {"t": when, "s": found.size, "c": pixels}
+    boxes = None if found.boxes is None else found.boxes.noted()
+    return {"t": when, "s": found.size, "c": pixels, **({} if boxes is None else {"b": boxes})}
 
 
 def _restored(index: int, entry: dict[str, Any]) -> Reading:
@@ -97,4 +99,5 @@ def _restored(index: int, entry: dict[str, Any]) -> Reading:
         index,
         (entry["s"][0], entry["s"][1]),
         None if pixels is None else {int(value): count for value, count in pixels.items()},
+        boxes=BoxCounts.of_noted(entry["b"]) if "b" in entry else None,
     )

@@ -26,7 +26,7 @@ from gkdbench.spec.digest import digest
 Kind = Literal["opening", "count", "file", "labels", "overlap"]
 UNREAD: dict[str, Any] = {
     "images": None, "read": 0, "size": "", "labelled": None, "ignored_pixels": 0, "classes_seen": 0, "frequencies": {},
-    "without_labelled_pixel": 0,
+    "without_labelled_pixel": 0, "boxes": None,
 }  # fmt: skip
 
 
@@ -173,7 +173,12 @@ def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effo
         if found.problem is not None:
             split.fault("file", found.problem)
         display.progress(tally.read, total)
-    if split.part.labelled and tally.sizes and not tally.labelled:
+    if tally.boxes.images:
+        said = tally.boxes.fault()
+        if said is not None:
+            split.fault("labels", said)
+        split.notes += tally.boxes.notes(subject.labels.classes, whole=tally.read == len(dataset))
+    elif split.part.labelled and tally.sizes and not tally.labelled:
         split.fault("labels", f"{name} has no labels, and something is trained or judged with them; say where they lie")
     elif tally.all_empty:
         split.fault(

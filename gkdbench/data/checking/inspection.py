@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkdbench.data.augmentation.task_crops import PairedDataset
-from gkdbench.data.dataset import Dataset, Image
+from gkdbench.data.checking.boxes import BoxCounts, BoxTally, box_counts
+from gkdbench.data.dataset import BoxDataset, Dataset, Image
 from gkdbench.errors import DataError
 
 EXAMPLES = 5
@@ -31,6 +32,8 @@ class Reading:
     pixels: dict[int, int] | None
     """Pixels by class index or ignore value; None where there is no label."""
     problem: str | None = None
+    boxes: BoxCounts | None = None
+    """None where the split has no boxes."""
 
 
 def read(dataset: Dataset, index: int, *, labelled: bool) -> tuple[Image, Image | None]:
@@ -47,9 +50,12 @@ def reading(dataset: Dataset, index: int, *, labelled: bool) -> Reading:
     """Read an image and its label, and keep what a check asks about them."""
     try:
         image, labels = read(dataset, index, labelled=labelled)
+        size = (image.shape[0], image.shape[1])
+        boxes = box_counts(dataset, index, size) if labelled and isinstance(dataset, BoxDataset) else None
     except DataError as error:
         return Reading(index, None, None, str(error))
-    size = (image.shape[0], image.shape[1])
+    if boxes is not None:
+        return Reading(index, size, None, None, boxes)
     if labels is None:
         return Reading(index, size, None)
     counts = np.bincount(labels.ravel(), minlength=256)
@@ -68,6 +74,7 @@ class Tally:
         self.empty = 0
         """Labels without a single labelled pixel."""
         self.empty_names: list[str] = []
+        self.boxes = BoxTally()
 
     def add(self, found: Reading) -> None:
         """Count one image."""
@@ -76,6 +83,8 @@ class Tally:
             self.problems.append(found.problem)
         if found.size is not None:
             self.sizes[found.size] = self.sizes.get(found.size, 0) + 1
+        if found.boxes is not None:
+            self.boxes.add(found.boxes, self.dataset.name(found.index))
         if found.pixels is None:
             return
         self.labelled += 1
@@ -101,11 +110,12 @@ class Tally:
             "size": self._size(),
             "labelled": total / int(self.pixels.sum()) if self.labelled else None,
             "ignored_pixels": int(self.pixels[self.ignore]),
-            "classes_seen": int((known > 0).sum()),
+            "classes_seen": len(self.boxes.classes) if self.boxes.images else int((known > 0).sum()),
             "frequencies": {
                 name: float(known[i] / total) if total else 0.0 for i, name in enumerate(self.classes)
             },
             "without_labelled_pixel": self.empty,
+            "boxes": self.boxes.facts(self.classes) if self.boxes.images else None,
         }
 
     def _size(self) -> str:

@@ -12,7 +12,9 @@ from gkdbench.data.files.dataset import FilesDataset
 from gkdbench.data.files.tiles import TiledDataset
 from gkdbench.data.files.variants import HalvedDataset, JoinedDataset
 from gkdbench.data.folders import FolderDataset
+from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
+from gkdbench.spec.box_splits import CocoSplit
 
 Identity = tuple[object, ...]
 
@@ -73,7 +75,7 @@ def stored(split: Split, dataset: Dataset) -> Iterator[tuple[str, Stored]]:
         return
     while isinstance(dataset, HalvedDataset | TiledDataset):
         dataset = dataset.base
-    if isinstance(dataset, FilesDataset):
+    if isinstance(dataset, FilesDataset | BoxFilesDataset):
         yield from ((whose, member) for member in dataset.images)
         return
     assert isinstance(dataset, FolderDataset)
@@ -83,7 +85,10 @@ def stored(split: Split, dataset: Dataset) -> Iterator[tuple[str, Stored]]:
 
 def definition(split: Split, *, whole: bool = False) -> str:
     """Return which images a split asks for: neither how many of them, nor their labels; `whole`: nor which part."""
-    left_out = {"count", "first", "labels", "means", *(("only", "list") if whole else ())}
+    of_labels = {"labels", "means", "annotations", "ignored", "others", "clip"}
+    left_out = {"count", "first", *of_labels, *(("only", "list") if whole else ())}
+    if isinstance(split, CocoSplit):  # which images it has, the file of annotations says
+        left_out -= {"annotations"}
     return json.dumps(split.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 
@@ -99,6 +104,8 @@ def files_of(dataset: Dataset, index: int) -> list[Path]:
         return files_of(dataset.base, index)
     if isinstance(dataset, TiledDataset):
         return files_of(dataset.base, dataset.tiles[index].picture)
+    if isinstance(dataset, BoxFilesDataset):
+        return dataset.files(index)
     if isinstance(dataset, FilesDataset):
         return [members[index].file for members in (dataset.images, dataset.label_files) if members is not None]
     if isinstance(dataset, FolderDataset):
@@ -113,7 +120,7 @@ def labels_without_image(split: Split, dataset: Dataset) -> int:
         return sum(labels_without_image(part, inner) for part, inner in zip(split.parts, dataset.parts, strict=True))
     while isinstance(dataset, HalvedDataset | TiledDataset):
         dataset = dataset.base
-    if isinstance(dataset, FilesDataset):
+    if isinstance(dataset, FilesDataset | BoxFilesDataset):
         return dataset.without_image
     if not isinstance(split, FolderSplit) or split.labels is None or split.list is not None:
         return 0

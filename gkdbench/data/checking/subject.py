@@ -2,13 +2,14 @@
 
 import colorsys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from gkdbench.data.dataset import LabelSpace
-from gkdbench.spec.benchmark import Split
+from gkdbench.spec.benchmark import PlainSplit, Split
 from gkdbench.spec.catalogue import BenchmarkSource
+from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.dataset import Colour, DatasetEntry, DatasetSplit, Labels
 from gkdbench.spec.dataset_catalogue import DatasetSource, datasets
 
@@ -52,6 +53,9 @@ class Subject:
     folder: Path
     """Where lists, and datasets of a user's own, are looked for."""
     parts: Sequence[Part]
+    """Splits that lie somewhere: of corrupted ones, what they are made of."""
+    corrupted: Mapping[str, CorruptedSplit[PlainSplit]] = field(default_factory=dict)
+    """Targets whose images are those of a part, corrupted as they are read."""
 
     @property
     def name(self) -> str:
@@ -69,14 +73,37 @@ def benchmark_subject(
         Part("source val", benchmark.source.val, "val"),
         *([Part("proxy", benchmark.proxy, "proxy", labelled=False)] if proxy else []),
     ]
+    corrupted = {}
     for name, split in (benchmark.targets if targets is None else targets).items():
-        parts.append(Part("target proxy" if name == "proxy" else name, split, "target"))
-    return Subject("benchmark", benchmark.version, benchmark, benchmark.palette, source.folder, parts)
+        if isinstance(split, CorruptedSplit):
+            corrupted[name] = split
+        else:
+            parts.append(Part("target proxy" if name == "proxy" else name, split, "target"))
+    parts += [Part(f"images of {name}", split, "target") for name, split in _elsewhere(corrupted, parts)]
+    return Subject("benchmark", benchmark.version, benchmark, benchmark.palette, source.folder, parts, corrupted)
+
+
+def corruptions_of(subject: Subject) -> Subject:
+    """Return of a benchmark what its corrupted targets need."""
+    wanted = [split.of for split in subject.corrupted.values()]
+    return replace(subject, parts=[part for part in subject.parts if part.labelled and part.split in wanted])
+
+
+def _elsewhere(
+    corrupted: Mapping[str, CorruptedSplit[PlainSplit]], parts: Sequence[Part]
+) -> Iterator[tuple[str, PlainSplit]]:
+    """Yield what corrupted targets are made of and no labelled part is, with the first such target."""
+    known: list[Split] = [part.split for part in parts if part.labelled]
+    for name, split in corrupted.items():
+        if split.of not in known:
+            known.append(split.of)
+            yield name, split.of
 
 
 def dataset_subject(source: DatasetSource) -> Subject:
     """Return the splits of a dataset, with its own classes and the colours of its release or generated ones."""
-    classes = list(dict.fromkeys(name for labels in _meanings(source.entry) for name in labels.classes))
+    boxes = source.entry.boxes.classes if source.entry.boxes else []
+    classes = boxes or list(dict.fromkeys(name for labels in _meanings(source.entry) for name in labels.classes))
     splits = source.entry.counts or dict.fromkeys(name for one in source.entry.layouts for name in one.where)
     parts = [
         Part(name, DatasetSplit(reader="dataset", dataset=source.name, split=name), "part", labelled=bool(classes))

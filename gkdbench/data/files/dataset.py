@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gkdbench.data.files.archives import COMPRESSED_TARS, Member
 from gkdbench.data.files.label_map import LabelMap, Raw
+from gkdbench.data.files.lists import read_lists
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
 from gkdbench.data.files.tree import Key, find, find_repairs, name_of
 from gkdbench.errors import DataError
@@ -126,16 +127,19 @@ def open_files(
     *,
     held: tuple[Kind, LabelMap] | None,
     resizes_labels: bool = False,
+    listing: str | None = None,
     expected: str = "",
 ) -> FilesDataset | None:
     """Open the files of a layout below a root; None where it has no image of the split.
 
     held: what label files hold, and its map; None: labels are not wanted. `expected` ends the message where an image
-    has no label file (NoLabels where none has, else DataError).
+    has no label file (NoLabels where none has, else DataError). `listing`: template of lists that name the images.
     """
     images = find(root, layout.images, only, repairs=layout.repairs)
     if not images:
         return None
+    if listing is not None:
+        images = read_lists(root, listing, only, expected=expected).chosen(images, root)
     keys = list(images)
     label_files, without = None, 0
     if layout.labels is not None and held is not None:

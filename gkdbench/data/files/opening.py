@@ -1,6 +1,6 @@
 """Opening a split of files: its root below the data root, the layout that lies there, what the labels mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 
 from gkdbench.data.files.dataset import FilesDataset, Kind, NoLabels, open_files, packed_otherwise
@@ -35,14 +35,8 @@ def open_dataset(
     split: DatasetSplit, meaning: Meaning, *, beside: Path, data_root: Path | None, cache: Path, labelled: bool
 ) -> Opened:
     """Open a split of a dataset of the catalogue; DataError where it is not there or is another release."""
-    source = find_dataset(split.dataset, beside)
+    source, root = find_split(split, beside, data_root)
     entry = source.entry
-    if entry.counts and split.split not in entry.counts:
-        raise UsageError(
-            f"dataset {split.dataset!r} has no split {split.split!r}{nearest(split.split, entry.counts)} (known: "
-            f"{', '.join(entry.counts)})"
-        )
-    root = _root(source, split, data_root)
     unlabelled: NoLabels | None = None
     for layout in entry.layouts:
         if split.split not in layout.where:
@@ -60,12 +54,36 @@ def open_dataset(
     for template, said in entry.wrong.items():
         if find(root, template, {}):
             raise DataError(f"{root}: {said}")
-    raise unlabelled or DataError(_absent(root, source, split))
+    raise unlabelled or DataError(absent(root, source, split))
+
+
+def find_split(split: DatasetSplit, beside: Path | None, data_root: Path | None) -> tuple[DatasetSource, Path]:
+    """Return the dataset that a split is of, and its root; UsageError or DataError where there is none."""
+    source = find_dataset(split.dataset, beside)
+    known = source.entry.counts
+    if known and split.split not in known:
+        raise UsageError(
+            f"dataset {split.dataset!r} has no split {split.split!r}{nearest(split.split, known)} (known: "
+            f"{', '.join(known)})"
+        )
+    return source, _root(source, split, data_root)
 
 
 def _open(
     root: Path, layout: Layout, split: DatasetSplit, entry: DatasetEntry, meaning: Meaning, labelled: bool
 ) -> FilesDataset | None:
+    only = values_for(layout, split)
+    labels = layout.means or entry.labels
+    held = meaning.of(labels, f"dataset {split.dataset!r}") if labels and labelled else None
+    resizes = labels is not None and labels.other_size == "resize"
+    return open_files(
+        root, layout, only, held=held, resizes_labels=resizes, listing=layout.lists.get(split.split),
+        expected=not_there(root, entry),
+    )  # fmt: skip
+
+
+def values_for(layout: Layout, split: DatasetSplit) -> dict[str, list[str]]:
+    """Return placeholder -> values of a split, or of the part that is asked for; UsageError for an unknown value."""
     only = dict(layout.where[split.split])
     for place, values in split.only.items():
         if f"{{{place}}}" not in layout.images:
@@ -81,15 +99,12 @@ def _open(
                 f"{', '.join(known or ())})"
             )
         only[place] = values
-    labels = layout.means or entry.labels
-    held = meaning.of(labels, f"dataset {split.dataset!r}") if labels and labelled else None
-    resizes = labels is not None and labels.other_size == "resize"
-    return open_files(root, layout, only, held=held, resizes_labels=resizes, expected=_not_there(root, entry))
+    return only
 
 
 def open_own(split: FilesSplit, meaning: Meaning, *, data_root: Path | None, labelled: bool, how: str) -> FilesDataset:
     """Open files that a user's benchmark names; DataError where there are none."""
-    root = _below(data_root, split.root, how)
+    root = below(data_root, split.root, how)
     layout = Layout(name="files", images=split.images, labels=split.labels)
     held = meaning.of(split.means, f"means of {split.root}/{split.labels}") if split.labels and labelled else None
     resizes = split.means is not None and split.means.other_size == "resize"
@@ -121,7 +136,8 @@ def _root(source: DatasetSource, split: DatasetSplit, data_root: Path | None) ->
     raise DataError(f"{data_root}: no folder {' or '.join(names)} for dataset {source.name!r} ({hint})")
 
 
-def _below(data_root: Path | None, name: str, how: str) -> Path:
+def below(data_root: Path | None, name: str, how: str) -> Path:
+    """Return a folder below the data root; DataError, with how to get the data, where it is not there."""
     if data_root is None:
         raise DataError(
             f"this benchmark reads {name!r} below a data root: give --data-root DIR or set GKDBENCH_DATA{_hint(how)}"
@@ -140,14 +156,15 @@ def _archives_in(root: Path) -> str:
     return f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}" if names else "an archive"
 
 
-def _not_there(root: Path, entry: DatasetEntry) -> str:
+def not_there(root: Path, entry: DatasetEntry) -> str:
     """Say which official archives lie beside none of their names; empty where none does (all is unpacked)."""
     present = {path.name for path in archives(root)}
     absent = [name for name in entry.files if name not in present]
     return f"; not there: {', '.join(absent)}" if absent and len(absent) < len(entry.files) else ""
 
 
-def _absent(root: Path, source: DatasetSource, split: DatasetSplit) -> str:
+def absent(root: Path, source: DatasetSource, split: DatasetSplit) -> str:
+    """Say that a split has no image at all, where they were expected, and what to do."""
     expected = list(dict.fromkeys(layout.images for layout in source.entry.layouts if split.split in layout.where))
     packed = packed_otherwise(root)
     advice = (
@@ -157,7 +174,7 @@ def _absent(root: Path, source: DatasetSource, split: DatasetSplit) -> str:
     )
     return (
         f"{root}: no image of {split.dataset} {split.split}; expected {' or '.join(expected)}, unpacked or in an "
-        f"archive{_not_there(root, source.entry)}; {advice}"
+        f"archive{not_there(root, source.entry)}; {advice}"
     )
 
 
@@ -173,7 +190,7 @@ def expected_counts(entry: DatasetEntry, split: DatasetSplit) -> list[int]:
     return counts if split.first is None else [min(count, split.first) for count in counts]
 
 
-def shortfall(split: DatasetSplit, dataset: Opened, beside: Path, data_root: Path | None) -> str | None:
+def shortfall(split: DatasetSplit, dataset: Sized, beside: Path, data_root: Path | None) -> str | None:
     """Return what is wrong with the number of images of a split; None where it is right or nothing is expected."""
     source = find_dataset(split.dataset, beside)
     expected = expected_counts(source.entry, split)
@@ -182,5 +199,5 @@ def shortfall(split: DatasetSplit, dataset: Opened, beside: Path, data_root: Pat
     root = _root(source, split, data_root)
     return (
         f"{root}: {split.dataset} {split.split} has {len(dataset)} images, expected "
-        f"{' or '.join(map(str, expected))}{_not_there(root, source.entry)}"
+        f"{' or '.join(map(str, expected))}{not_there(root, source.entry)}"
     )

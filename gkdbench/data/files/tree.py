@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from gkdbench.spec.dataset import PLACE
 
 Key = tuple[tuple[str, str], ...]
 """Placeholder and value, in the template's order."""
-Values = Mapping[str, Sequence[str]]
+Values = Mapping[str, Collection[str]]
 
 
 def archives(root: Path) -> list[Path]:
@@ -58,6 +58,32 @@ def find_repairs(root: Path, template: str, only: Values, repairs: str) -> dict[
         if match is not None and not _hidden(name) and _wanted(match.groupdict(), only):
             found[tuple(match.groupdict().items())] = Member(f"{repairs}/{name}", path.stat().st_size, path)
     return _ordered(found)
+
+
+def at(root: Path, paths: Collection[str]) -> dict[str, Member]:
+    """Return those of some paths below a root that are there: unpacked, else in an archive in which folders may stand
+    before them. DataError where an archive has two for one path.
+    """
+    found: dict[str, Member] = {}
+    for name in paths:
+        file = root / name
+        if file.is_file():
+            found[name] = Member(name, file.stat().st_size, file)
+    missing = [name for name in paths if name not in found]
+    if not missing:
+        return found
+    by_file: dict[str, list[str]] = {}
+    for name in missing:
+        by_file.setdefault(name.rpartition("/")[2], []).append(name)
+    for archive in archives(root):
+        for member in members(archive):
+            for name in by_file.get(member.path.rpartition("/")[2], ()):
+                if not f"/{member.path}".endswith(f"/{name}") or _hidden(member.path):
+                    continue
+                if name in found:
+                    raise DataError(f"{member}: a second file for {name!r}, besides {found[name]}; keep one of them")
+                found[name] = member
+    return found
 
 
 def values_of(root: Path, template: str, place: str) -> list[str]:

@@ -6,7 +6,8 @@ is read from disk.
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -28,6 +29,7 @@ __all__ = [
     "TARGETS",
     "Rendered",
     "class_labels",
+    "laid_out",
     "render",
 ]
 
@@ -97,22 +99,40 @@ def _kind_entropy(kind: str) -> int:
 
 def render(kind: str, seed: int, index: int) -> Rendered:
     """Render image `index` of the split (kind, seed)."""
+    with _one_thread():
+        scene, style, rng = _scene(kind, seed, index)
+        coloured = np.clip(style(scene, rng), 0, 1)
+        image = (coloured * 255 + 0.5).astype(np.uint8)
+        depth = np.minimum(subsample(scene.depth), FARTHEST).astype(np.float16)
+        return Rendered(image, scene.part.take(subsample(scene.ids)), depth)
+
+
+def laid_out(kind: str, seed: int, index: int) -> Scene:
+    """Return what stands where in image `index` of the split (kind, seed), without colouring it."""
+    with _one_thread():
+        return _scene(kind, seed, index)[0]
+
+
+def _scene(kind: str, seed: int, index: int) -> tuple[Scene, Style, np.random.Generator]:
+    """Return an image's scene, the style that colours it, and the generator as the layout left it."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind of scene {kind!r}; known: {', '.join(KINDS)}")
     if kind in COMPOSITES:
         members = COMPOSITES[kind]
         kind = members[index % len(members)]
+    rng = np.random.default_rng([seed, index, _kind_entropy(kind)])
+    layout, style = _SCENES[kind]
+    return layout(rng), style, rng
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep OpenCV to one thread: images this small only lose by more."""
     threads = cv2.getNumThreads()
-    if threads != 1:  # images this small only lose by threads
+    if threads != 1:
         cv2.setNumThreads(1)
     try:
-        rng = np.random.default_rng([seed, index, _kind_entropy(kind)])
-        layout, style = _SCENES[kind]
-        scene = layout(rng)
-        coloured = np.clip(style(scene, rng), 0, 1)
-        image = (coloured * 255 + 0.5).astype(np.uint8)
-        depth = np.minimum(subsample(scene.depth), FARTHEST).astype(np.float16)
-        return Rendered(image, scene.part.take(subsample(scene.ids)), depth)
+        yield
     finally:
         if threads != 1:
             cv2.setNumThreads(threads)

@@ -1,1 +1,1 @@
-"""Decoders: from an encoder's features to per-pixel class scores, with their own task loss."""
+"""Decoders: from an encoder's features to per-pixel class scores or to boxes, with their own task loss."""

@@ -1,0 +1,68 @@
+"""Splits of boxes in files of a user's own: VOC's XML, one per image, or one JSON as COCO has it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gkdbench.spec.box_labels import BoxRules
+from gkdbench.spec.dataset import PLACE, DatasetSplit, check_lists, check_places, check_templates, inside
+
+MAIN = "ImageSets/Main"
+"""Where VOC keeps its lists."""
+
+
+class VocSplit(BoxRules):
+    """Images and an XML of boxes for each, unpacked or in archives below a root."""
+
+    reader: Literal["voc"]
+    root: str
+    """Folder below the data root."""
+    images: str = "JPEGImages/{stem}.{suffix}"
+    """Template of the images; `{suffix}`, where it is used, is any of jpg, jpeg and png."""
+    annotations: str | None = "Annotations/{stem}.xml"
+    """Template of the XML files; None: unlabelled."""
+    only: dict[str, list[str]] = {}
+    """Placeholder -> the values it may take, such as `year: ["2007", "2012"]` for images in `VOC{year}/JPEGImages/`."""
+    list: str | None = None
+    """Which images: `train` means ImageSets/Main/train.txt; else a template that ends with .txt, below the root or
+    beside the YAML. One `{stem}` per line. None: all images."""
+
+    @model_validator(mode="after")
+    def _layout(self) -> "VocSplit":
+        check_templates(self.images, self.annotations)
+        check_places("only", self.only, self.images)
+        inside("root", self.root)
+        if self.list is not None:
+            check_lists("list", str(self.listed), self.images)
+        if self.annotations is not None and "suffix" in PLACE.findall(self.annotations):
+            raise ValueError("annotations: {suffix} is that of the images")
+        return self
+
+    @property
+    def listed(self) -> str | None:
+        """Template of the list."""
+        if self.list is None or self.list.endswith(".txt"):
+            return self.list
+        return f"{MAIN}/{self.list}.txt"
+
+
+class CocoSplit(BoxRules):
+    """Images, and one JSON file of boxes as COCO has it: images, annotations (bbox, iscrowd), categories by name."""
+
+    reader: Literal["coco"]
+    root: str
+    """Folder below the data root."""
+    annotations: str
+    """The JSON file below `root`, unpacked or in an archive there."""
+    images: str = "."
+    """Folder below `root`, or in the archive, that the JSON's file names begin at."""
+
+    @model_validator(mode="after")
+    def _below(self) -> "CocoSplit":
+        for key in ("root", "annotations", "images"):
+            inside(key, getattr(self, key))
+        return self
+
+
+BoxSplit = Annotated[VocSplit | CocoSplit | DatasetSplit, Field(discriminator="reader")]
+"""A split whose files hold boxes; a dataset of the catalogue must be one with boxes."""
