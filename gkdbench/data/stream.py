@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ from gkdbench.data.sampling import epoch_places
 from gkdbench.errors import DataError
 from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DetectionViews, TaskCrops
 from gkdbench.spec.objects import Objects
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -252,11 +255,12 @@ class Share:
         return range(number * self.size, (number + 1) * self.size)
 
 
-def _alone(worker: int) -> None:
+def alone(worker: int) -> None:
+    """Prepare a reading process."""
     cv2.setNumThreads(0)  # there is a process per core, and OpenCV's threads do not survive the fork
 
 
-def _one_line_errors(loader: Iterable[_Stacked]) -> Iterator[_Stacked]:
+def one_line_errors(loader: Iterable[Read]) -> Iterator[Read]:
     """Yield from a loader; a worker's DataError comes back as the line it was, not as a traceback in a string."""
     try:
         yield from loader
@@ -290,9 +294,9 @@ def batches(samples: Samples, share: Share, start: int, steps: int, workers: int
         batch_sampler=tickets,
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_alone,
+        worker_init_fn=alone,
     )
-    for group, stacked in zip(tickets, _one_line_errors(loader), strict=True):
+    for group, stacked in zip(tickets, one_line_errors(loader), strict=True):
         images = unit_images(stacked.images)
         labels = stacked.labels
         yield Batch(

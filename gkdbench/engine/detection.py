@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gkdbench.data.dataset import Dataset, objects_in
+from gkdbench.data.reading import images_of, in_groups
 from gkdbench.engine.inference import as_tensor
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.passes import in_precision
@@ -73,19 +74,19 @@ def judge_boxes(
     meter: Callable[[int, int], None],
     each: Callable[[str, Objects, Detections], None] = lambda name, objects, found: None,
     keep: Collection[int] = (),
+    workers: int = 0,
 ) -> JudgedBoxes:
     """Look for boxes in every image of a labelled split.
 
     each: told the name of every image, its objects and what was found, in order. keep: numbers of the images whose
-    finds are wanted back.
+    finds are wanted back. workers: processes that read images ahead.
     """
     detector.to(device).eval()
     collected, kept = BoxCollection(detector.num_classes), {}
     began = time.monotonic()
-    for first in range(0, len(dataset), protocol.batch):
+    groups = in_groups(len(dataset), protocol.batch)
+    for indices, images in zip(groups, images_of(dataset, groups, workers), strict=True):
         stop.check()
-        indices = range(first, min(first + protocol.batch, len(dataset)))
-        images = [dataset.image(index) for index in indices]
         for index, found in zip(indices, find_boxes(detector, images, protocol, device, precision), strict=True):
             objects = objects_in(dataset, index)
             collected.add(objects, found)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gkdbench.data.dataset import Dataset
+from gkdbench.data.reading import images_of, in_groups
 from gkdbench.engine.inference import predict
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import DataError
@@ -52,21 +53,21 @@ def judge(
     stop: StopFlag,
     meter: Callable[[int, int], None],
     keep: Collection[int] = (),
+    workers: int = 0,
 ) -> Judged:
     """Predict every image of a labelled split at its own resolution and count.
 
-    keep: numbers of the images whose predictions are wanted back.
+    keep: numbers of the images whose predictions are wanted back. workers: processes that read images ahead.
     """
     segmentor.to(device).eval()
     classes = segmentor.num_classes
     tallies, names, kept = [], [], {}
     began = time.monotonic()
-    for first in range(0, len(dataset), protocol.batch):
+    groups = in_groups(len(dataset), protocol.batch)
+    for indices, images in zip(groups, images_of(dataset, groups, workers), strict=True):
         stop.check()
-        indices = range(first, min(first + protocol.batch, len(dataset)))
         truths = [_truth(dataset, index) for index in indices]
         sizes = [(truth.shape[0], truth.shape[1]) for truth in truths]
-        images = [dataset.image(index) for index in indices]
         maps = predict(segmentor, images, sizes, protocol, device, precision)
         for index, truth, found in zip(indices, truths, maps, strict=True):
             tallies.append(tally(truth, found, classes, ignore))

@@ -30,6 +30,8 @@ class Conditions:
     device: torch.device
     precision: str
     stop: StopFlag
+    workers: int = 0
+    """Processes that read images ahead."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class PixelJudge(Judge):
             stop=here.stop,
             meter=meter,
             keep=keep,
+            workers=here.workers,
         )
         self._judged[name] = replace(judged, kept={})
         return Verdict(split_result(judged, self.benchmark, inference), judged.images_per_s, judged.kept)
@@ -137,6 +140,7 @@ class BoxJudge(Judge):
             meter=meter,
             each=partial(self._file.add, name),
             keep=keep,
+            workers=here.workers,
         )
         if not judged.overlaps.positives().any():
             raise DataError(f"{name}: its {len(dataset)} images have no object that counts, so there is no AP")

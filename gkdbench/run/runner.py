@@ -183,7 +183,8 @@ def _judge_all(spec: RunSpec, shop: Workshop, network: Network, plan: RunPlan, r
     benchmark, folder = spec.benchmark, shop.store.run_folder(record.run_id)
     examples = Examples(benchmark, [VAL, *spec.targets])
     shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
-    judge = judge_of(benchmark, Conditions(shop.fabric.device, spec.preset.task.precision, shop.stop), folder)
+    conditions = Conditions(shop.fabric.device, spec.preset.task.precision, shop.stop, shop.workers)
+    judge = judge_of(benchmark, conditions, folder)
     try:
         _judge_splits(spec, shop, network, judge, examples, record)
         record.summary = summarise(benchmark, record)
