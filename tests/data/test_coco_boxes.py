@@ -146,7 +146,10 @@ def test_what_is_wrong_is_one_line(tmp_path, content, said):
 
 def test_a_json_that_is_not_there(tmp_path):
     (tmp_path / "data/mine").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"mine/annotations/train\.json: file of annotations not found"):
+    with pytest.raises(DataError, match=r"mine/annotations/train\.json: file of annotations not found.*lies$"):
+        opened(tmp_path)
+    (tmp_path / "data/mine/instances.json").write_text("{}")
+    with pytest.raises(DataError, match=r"say in `annotations` where it lies \(there is instances\.json\)"):
         opened(tmp_path)
 
 

@@ -1,9 +1,9 @@
 """The study's distillation views: timm's training transforms, repeatable and without their normalisation."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def distillation_view(
 
 @lru_cache(maxsize=8)
 def _transform(views: DistillationViews, size: tuple[int, int]) -> Any:
-    return create_transform(
+    transform = create_transform(
         size,
         is_training=True,
         scale=views.area,
@@ -48,6 +48,19 @@ def _transform(views: DistillationViews, size: tuple[int, int]) -> Any:
         re_mode="pixel",
         re_count=1,
     )
+    for step in transform.transforms:
+        for operation in getattr(step, "ops", ()):
+            if operation.name.startswith("Posterize"):
+                operation.aug_fn = partial(_posterized, operation.aug_fn)
+    return transform
+
+
+def _posterized(plain: Callable[..., Pillow.Image], image: Pillow.Image, bits: int, **others: Any) -> Pillow.Image:
+    """Keep the highest bits of every channel, with 0 none of them.
+
+    At its largest magnitude timm asks for 0, which gave black images when the study ran and which Pillow now refuses.
+    """
+    return plain(image, bits, **others) if bits > 0 else Pillow.new(image.mode, image.size)
 
 
 @contextmanager

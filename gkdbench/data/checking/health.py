@@ -136,7 +136,7 @@ def opened(subject: Subject, part: Part, place: DataPlace, display: Display) -> 
             health.fault("count", said)
         dataset = _first(part.split, whole)
         if isinstance(dataset, StreetsDataset):
-            health.digest = split_digest(part.split, subject.labels, subject.folder, place)
+            health.digest = split_digest(part.split, subject.labels, subject.folder, place, labelled=part.labelled)
         else:
             files = cast(FolderDataset | Files, dataset)
             health.digest = opened_digest(files, subject.labels, labelled=part.labelled)

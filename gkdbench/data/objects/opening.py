@@ -1,6 +1,7 @@
 """Opening a split of boxes: a dataset of the catalogue, a user's own VOC files, or a JSON as COCO has it."""
 
 from collections.abc import Collection, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from gkdbench.data.files.archives import Member
@@ -19,6 +20,8 @@ from gkdbench.spec.documents import nearest
 
 SUFFIX = "suffix"
 """The placeholder that stands for what a picture's file name may end with."""
+_MENTIONED = 5
+"""Files that a message names at most."""
 SUFFIXES = ("jpg", "jpeg", "png", "JPG", "JPEG", "PNG")
 
 
@@ -168,8 +171,11 @@ def _none_there(root: Path, split: VocSplit) -> str:
 def _coco(root: Path, split: CocoSplit, names: ClassNames, labelled: bool) -> BoxFilesDataset:
     document = at(root, [split.annotations]).get(split.annotations)
     if document is None:
-        path = root / split.annotations
-        raise DataError(f"{path}: file of annotations not found, neither unpacked nor in an archive")
+        there = ", ".join(sorted(str(path.relative_to(root)) for path in islice(root.rglob("*.json"), _MENTIONED)))
+        raise DataError(
+            f"{root / split.annotations}: file of annotations not found, neither unpacked nor in an archive; say in "
+            "`annotations` where it lies" + (f" (there is {there})" if there else "")
+        )
     read = read_coco(document, names)
     paths = [str(PurePosixPath(split.images) / image.file) for image in read.images]
     found = at(root, paths)

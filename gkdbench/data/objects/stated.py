@@ -45,7 +45,7 @@ class ClassNames:
         name = name[:_SHOWN]
         raise DataError(
             f"{where}: class {name!r} is none of the benchmark's{nearest(name, self.indices)} (known: "
-            f"{_few(self.indices)}); mend it, or name it among `ignored`"
+            f"{_few(self.indices)}); mend it, add it to `classes`, or name it among `ignored`"
         )
 
     def identity(self) -> list[object]:
