@@ -21,7 +21,7 @@ def tables() -> str:
     parts = []
     for table in terminal_tables(read_record(file) for file in files):
         header, *rows = table.rows
-        lines = [f"**{table.title}**, mIoU in percent", ""]
+        lines = [f"**{table.title}**, {table.metric} in percent", ""]
         lines += [_line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
         lines += [_line(row) for row in rows]
         # the terminal marks ranks with stars, a page can print the best in bold

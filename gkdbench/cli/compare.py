@@ -30,6 +30,7 @@ def compare(
     """Say how the second run differs from the first: how it was made, its scores on the same images, its cost."""
     from gkdbench.errors import DataError, UsageError
     from gkdbench.report.bounds import fault
+    from gkdbench.report.records import class_metric
     from gkdbench.report.run_comparison import compare_runs
     from gkdbench.run.record import find_record
     from gkdbench.spec.documents import nearest
@@ -50,8 +51,9 @@ def compare(
     found = compare_runs(*records, (counts[0], counts[1]), warnings)
     for line in warnings.values():
         say(f"warning: {line}")
-    if split and split not in found.splits:
-        raise UsageError(f"--split: no split {split!r} in both runs{nearest(split, found.splits)}")
+    known = {**found.splits, **found.told}
+    if split and split not in known:
+        raise UsageError(f"--split: no split {split!r} in both runs{nearest(split, known)}")
     if html is not None:
         _write_page(found, html)
     if as_json:
@@ -61,23 +63,28 @@ def compare(
     if found.spec:
         print_table([["made otherwise", "first", "second"], *([key, *pair] for key, pair in found.spec.items())])
     print()
-    rows = [["mIoU", "first", "second", "difference", "95 % interval", "p", "p (Holm)", "images"]]
-    for name, one in found.splits.items():
-        rows.append(
-            [name, f"{one.first:.1f}", f"{one.second:.1f}", *_shown(one.second - one.first, one.difference),
-             _p(one.corrected), str(one.difference.images) if one.difference else ""]
-        )  # fmt: skip
+    metric = found.first.metric
+    # what a metric without intervals has: name, both scores, difference
+    told = None if found.intervals else 4
+    rows = [[metric, "first", "second", "difference", "95 % interval", "p", "p (Holm)", "images"][:told]]
+    for name, one in found.told.items():
+        cells = [
+            name, f"{one.first:.1f}", f"{one.second:.1f}", *_shown(one.second - one.first, one.difference),
+            _p(one.corrected), str(one.difference.images) if one.difference else ""
+        ]  # fmt: skip
+        rows.append(cells[:told])
     print_table(rows)
-    for why_not in dict.fromkeys(one.why_not for one in found.splits.values() if one.why_not):
-        names = [name for name, one in found.splits.items() if one.why_not == why_not]
+    for why_not in dict.fromkeys(found.unpaired.values()):
+        names = [name for name, other in found.unpaired.items() if other == why_not]
         print(f"not paired on {', '.join(names)}: {why_not}")
     if split:
         print()
-        rows = [[f"IoU on {split}", "first", "second", "difference", "95 % interval", "p"]]
-        for name, of_class in found.splits[split].classes.items():
-            known = of_class.first is not None and of_class.second is not None
-            change = (of_class.second or 0.0) - (of_class.first or 0.0) if known else math.nan
-            rows.append([name, _value(of_class.first), _value(of_class.second), *_shown(change, of_class.difference)])
+        rows = [[f"{class_metric(metric)} on {split}", "first", "second", "difference", "95 % interval", "p"][:told]]
+        for name, of_class in known[split].classes.items():
+            both = of_class.first is not None and of_class.second is not None
+            change = (of_class.second or 0.0) - (of_class.first or 0.0) if both else math.nan
+            cells = [name, _value(of_class.first), _value(of_class.second), *_shown(change, of_class.difference)]
+            rows.append(cells[:told])
         print_table(rows)
     print()
     print_table([["cost", "first", "second"], *([key, *map(_count, pair)] for key, pair in found.cost.items())])

@@ -15,7 +15,7 @@ from gkdbench import __version__
 from gkdbench.errors import DataError, UsageError
 from gkdbench.report.baseline import check_baseline
 from gkdbench.report.bounds import encodable
-from gkdbench.report.comparison import Comparison, compare
+from gkdbench.report.comparison import compare
 from gkdbench.report.evidence import Evidence, evidence
 from gkdbench.report.evidence_tables import evidence_tables
 from gkdbench.report.figures.captions import captions
@@ -128,8 +128,7 @@ def _without_baseline(found: Iterable[Evidence]) -> Iterator[str]:
 
 
 def _tables(found: Evidence) -> tuple[Table, ...]:
-    methods, *others = comparison_tables(found.comparison)
-    return (methods, *evidence_tables(found), *others)
+    return comparison_tables(found.comparison, evidence_tables(found))
 
 
 def _drawings(found: Sequence[Evidence], loaded: Loaded, formats: Collection[str]) -> Drawn:
@@ -138,16 +137,8 @@ def _drawings(found: Sequence[Evidence], loaded: Loaded, formats: Collection[str
     # Drawing takes most of the time; formats that show no figure do without.
     if not forms and "html" not in formats:
         return Drawn([()] * len(found), (), ())
-    subjects = [
-        Subject(one.comparison, one.baseline, one.ranking, _corruptions(one.comparison)) for one in found
-    ]
+    subjects = [Subject(one.comparison, one.baseline, one.ranking) for one in found]
     return draw_report(subjects, loaded.folders, {*forms, "svg"})
-
-
-def _corruptions(comparison: Comparison) -> dict[str, tuple[str, int]]:
-    """Return kind and severity of each target that a run of the comparison calls a corruption."""
-    named = [one for row in comparison.rows for record in row.records for one in record.corruptions.items()]
-    return {target: (corruption.kind, corruption.severity) for target, corruption in named}
 
 
 def _measured(content: PageContent) -> list[Table]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from gkdbench import __version__
 from gkdbench.metrics.bootstrap import Difference
+from gkdbench.report.corruptions import TOGETHER, targets_told
 from gkdbench.report.forest import Dot, forest
 from gkdbench.report.layout import Cell, Column, Rank, Row, Table
 from gkdbench.report.page import render
+from gkdbench.report.records import class_metric
 from gkdbench.report.run_comparison import ClassDifference, RunComparison, SplitDifference
 from gkdbench.report.tables import ABSENT, shown
 from gkdbench.report.visible_text import with_minus
@@ -37,17 +39,18 @@ def render_comparison(found: RunComparison) -> str:
         spec=_pairs("spec", "Made otherwise", "What differs in how the two runs were made.", found.spec),
         splits=splits,
         drawing=forest(
-            [_dot(name, one.second - one.first, one.difference) for name, one in found.splits.items()],
+            [_dot(name, one.second - one.first, one.difference) for name, one in found.told.items()],
             f"{metric} of the second run minus the first, by split; the table holds the numbers",
         ),
         matrix=matrix_table(found),
-        views=[_view(name, one) for name, one in found.splits.items()],
+        views=[_view(name, one, found) for name, one in found.told.items()],
         cost=_cost(found),
     )
 
 
 def splits_table(found: RunComparison) -> Table:
-    """Return both runs on every split, with difference, interval and p."""
+    """Return both runs on every split, with difference, and interval and p where there are such."""
+    intervals = found.intervals
     return Table(
         slug="splits",
         title="Splits",
@@ -55,21 +58,30 @@ def splits_table(found: RunComparison) -> Table:
         columns=(
             Column("split", False),
             *(Column(name) for name in ("first", "second", "difference")),
-            *_interval_columns(),
-            *(Column(name) for name in ("p", "p (Holm)", "images")),
+            *((*_interval_columns(), *(Column(name) for name in ("p", "p (Holm)", "images"))) if intervals else ()),
         ),
-        rows=tuple(_split_row(name, one) for name, one in found.splits.items()),
-        rules=tuple(f"{name}: not paired, {one.why_not}." for name, one in found.splits.items() if one.why_not),
+        rows=tuple(_split_row(name, one, intervals) for name, one in found.told.items()),
+        rules=(
+            *(f"{name}: not paired, {why_not}." for name, why_not in found.unpaired.items()),
+            *([_together_rule(found)] if found.first.corruptions else []),
+        ),
     )
 
 
-def _split_row(name: str, one: SplitDifference) -> Row:
+def _together_rule(found: RunComparison) -> str:
+    both = {name: one for name, one in found.first.corruptions.items() if name in found.splits}
+    return f"{TOGETHER}: mean over {targets_told(both, both)}; each of them: gkdbench compare --json, or --split NAME."
+
+
+def _split_row(name: str, one: SplitDifference, intervals: bool) -> Row:
+    scores = (_value(one.first), _value(one.second))
+    if not intervals:
+        return Row(name, (*scores, _difference(one.second - one.first, None)[0]))
     images = one.difference.images if one.difference else None
     return Row(
         name,
         (
-            _value(one.first),
-            _value(one.second),
+            *scores,
             *_difference(one.second - one.first, one.difference),
             _p(one.corrected),
             ABSENT if images is None else Cell(f"{images:,}", float(images)),
@@ -79,11 +91,12 @@ def _split_row(name: str, one: SplitDifference) -> Row:
 
 def matrix_table(found: RunComparison) -> Table:
     """Return the difference of every class on every split; marked where its interval excludes no difference."""
-    splits = list(found.splits.items())
+    splits = list(found.told.items())
+    judged = class_metric(found.first.metric)
     return Table(
         slug="matrix",
         title="Classes and splits",
-        caption="Difference of the class IoU in points, second minus first.",
+        caption=f"Difference of the class {judged} in points, second minus first.",
         columns=(Column("class", False), *(Column(name) for name, _ in splits)),
         rows=tuple(
             Row(name, tuple(_matrix_cell(one.classes[name]) for _, one in splits)) for name in found.first.classes
@@ -91,8 +104,10 @@ def matrix_table(found: RunComparison) -> Table:
         rules=(
             "The interval of this class on this split excludes no difference where the cell is bold (the second run is "
             "better) or underlined (the first is). Nothing corrects for the number of cells: without any difference "
-            "one in twenty would be marked.",
-            "–: a run has no IoU for the class on this split.",
+            "one in twenty would be marked."
+            if found.intervals
+            else "No cell is marked: without intervals nothing says which differences other images would not turn.",
+            f"–: a run has no {judged} for the class on this split.",
         ),
     )
 
@@ -108,7 +123,8 @@ def _matrix_cell(one: ClassDifference) -> Cell:
     return Cell(_signed(change, 1), change, rank=rank, hover=hover)
 
 
-def _view(name: str, split: SplitDifference) -> SplitView:
+def _view(name: str, split: SplitDifference, found: RunComparison) -> SplitView:
+    judged, intervals = class_metric(found.first.metric), found.intervals
     drawn = [
         _dot(label, change, one.difference)
         for label, one in split.classes.items()
@@ -117,19 +133,26 @@ def _view(name: str, split: SplitDifference) -> SplitView:
     table = Table(
         slug=f"classes-{name.replace(' ', '-')}",
         title=f"Classes on {name}",
-        caption="IoU in percent; the difference is second minus first, in points; p is not corrected.",
+        caption=f"{judged} in percent; the difference is second minus first, in points"
+        + ("; p is not corrected." if intervals else "."),
         columns=(
             Column("class", False),
             *(Column(title) for title in ("first", "second", "difference")),
-            *_interval_columns(),
-            Column("p"),
+            *((*_interval_columns(), Column("p")) if intervals else ()),
         ),
         rows=tuple(
-            Row(label, (_value(one.first), _value(one.second), *_difference(_change(one), one.difference)))
+            Row(
+                label,
+                (
+                    _value(one.first),
+                    _value(one.second),
+                    *_difference(_change(one), one.difference)[: None if intervals else 1],
+                ),
+            )
             for label, one in split.classes.items()
         ),
     )
-    label = f"IoU of the second run minus the first on {name}, by class; the table holds the numbers"
+    label = f"{judged} of the second run minus the first on {name}, by class; the table holds the numbers"
     return SplitView(name, table, forest(drawn, label))
 
 

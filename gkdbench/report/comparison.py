@@ -6,20 +6,22 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gkdbench.metrics.statistics import Interval, t_interval
-from gkdbench.report.origins import environment_of, mixed_commits, mixed_environments
-from gkdbench.report.pairing import OTHER_DATA, same_data, truth_pixels
-from gkdbench.report.records import budget_key, is_teacher, one_line, plain, shown_options
-from gkdbench.report.titles import decoder_told, distinct_titles
-from gkdbench.run.record import Record, SplitResult
+from gkdbench.report.corruptions import targets_told
+from gkdbench.report.origins import mixed_commits, mixed_environments, table_notes
+from gkdbench.report.pairing import COUNTED, OTHER_DATA, same_data, truth_pixels
+from gkdbench.report.records import budget_key, class_metric, is_teacher, one_line, plain, shown_options
+from gkdbench.report.titles import decoder_in_short, distinct_titles
+from gkdbench.run.record import Corruption, Record, SplitResult
 
 MEAN_RULES = {
     "skip_absent": "a class absent from ground truth and prediction is skipped, one only predicted scores 0",
     "present_in_truth": "only classes present in the ground truth enter the mean",
     "void_is_error": "as skip_absent, and predictions where the ground truth is ignored count as wrong",
+    "with_objects": "a class without an object that counts is skipped",
 }
 IN_DOMAIN = "in-domain"
 
@@ -103,6 +105,45 @@ class Comparison:
     rows: tuple[MethodRow, ...]
     notes: tuple[str, ...]
     """What the reader must know about the table as a whole."""
+    corruptions: Mapping[str, Corruption] = field(default_factory=dict)
+    """Of each target that is the in-domain images, corrupted, what was done to them."""
+
+    @property
+    def class_metric(self) -> str:
+        """Return what a class is judged by."""
+        return class_metric(self.metric)
+
+    @property
+    def never(self) -> str:
+        """Return what is said of a class that is there and was not found anywhere."""
+        return "never predicted" if self.counted else "never detected"
+
+    @property
+    def counted(self) -> bool:
+        """Say whether the metric is made of counts that images have, and that add up."""
+        return self.metric == COUNTED
+
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        """Return the targets that are no corruptions; all of them where there is none but corruptions.
+
+        Corruptions are many and of the same images: their mean stands for them where targets are shown one by one.
+        """
+        return tuple(target for target in self.targets if target not in self.corruptions) or self.targets
+
+    @property
+    def singled(self) -> tuple[str, ...]:
+        """Return the targets that tables give a column each: those that are no corruptions."""
+        return tuple(target for target in self.targets if target not in self.corruptions)
+
+    @property
+    def shifts_told(self) -> str:
+        """Return what `shifts` are, in words."""
+        return "targets" if self.shifts == self.targets else "targets that are no corruptions"
+
+    def told(self, targets: Iterable[str]) -> str:
+        """Return targets by name, corruptions among them by kind and severity."""
+        return targets_told(targets, self.corruptions)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -167,7 +208,7 @@ def _comparison(
     rows = [*_done_rows(done, defaults), *_status_rows(records, defaults)]
     left_out = {name for r in done if r.summary for name in r.summary.ood_without}
     grouped = {name for r in done if r.summary for name in r.summary.groups}
-    told = f"preset {spec.preset}, decoder {decoder_told(spec.decoder)}"
+    told = f"preset {spec.preset}, decoder {decoder_in_short(spec.decoder)}"
     return Comparison(
         slug=slug,
         title=title,
@@ -181,8 +222,19 @@ def _comparison(
         left_out=tuple(sorted(left_out)),
         groups={name: tuple(targets) for name, targets in first.groups.items() if name in grouped},
         rows=tuple(_numbered(sorted(rows, key=_order))),
-        notes=tuple(_table_notes(done, rows)),
-    )
+        notes=tuple(table_notes(done, _budgets(rows))),
+        corruptions={target: record.corruptions[target] for record in records for target in record.corruptions
+                     if target in spec.targets},
+    )  # fmt: skip
+
+
+def _budgets(rows: Iterable[MethodRow]) -> dict[str, float]:
+    """Return how many images each comparable row trained on."""
+    return {
+        row.name: sum(v for k, v in budget_key(row.records[0]) if k.endswith(".images"))
+        for row in rows
+        if row.comparable and not row.teacher and row.status == "done"
+    }
 
 
 def _order(row: MethodRow) -> tuple[bool, bool, float, str]:
@@ -344,34 +396,3 @@ def _status_rows(records: Sequence[Record], defaults: Mapping[str, Mapping[str, 
         MethodRow(label, tuple(runs), is_teacher(runs[0]), False, (), status, reason)
         for (label, status, reason), runs in groups.items()
     ]
-
-
-def _table_notes(done: Sequence[Record], rows: Sequence[MethodRow]) -> list[str]:
-    notes = []
-    environments: defaultdict[str, list[Record]] = defaultdict(list)
-    for record in done:
-        known = environment_of(record)
-        environments[f"{known}{', ' if known else ''}gkdbench {record.version}"].append(record)
-    if len(environments) > 1:
-        parts = [f"{name} ({_runs(runs)})" for name, runs in sorted(environments.items())]
-        notes.append("Runs of this table come from different environments: " + " and ".join(parts) + ".")
-    passes = {}
-    for row in rows:
-        if row.comparable and not row.teacher and row.status == "done":
-            totals = dict(budget_key(row.records[0]))
-            passes[row.name] = sum(v for k, v in totals.items() if k.endswith(".images"))
-    if len(set(passes.values())) > 1:
-        low, high = min(passes, key=lambda k: passes[k]), max(passes, key=lambda k: passes[k])
-        notes.append(
-            f"Budgets differ between methods: from {passes[low]:,.0f} training images ({low}) "
-            f"to {passes[high]:,.0f} ({high}); see the cost table."
-        )
-    return notes
-
-
-def _runs(records: Sequence[Record]) -> str:
-    """Return `method seed 0, 1; ...`."""
-    seeds: defaultdict[str, list[int]] = defaultdict(list)
-    for record in records:
-        seeds[record.spec.method].append(record.spec.seed)
-    return "; ".join(f"{method} seed {', '.join(map(str, sorted(found)))}" for method, found in sorted(seeds.items()))

@@ -116,7 +116,7 @@ def _effects(
             closed[seed] = 100 * (value - below) / (teacher.ood - below)
     notes = _stand_ins(sorted(replaced)) if retained or closed else ()
     return Effects(row, gain_over(row, baseline), _effect(retained), _effect(closed), _effect(_by_seed(row, gap)),
-                   _worst(row, comparison.targets), notes)  # fmt: skip
+                   _worst(row, comparison.shifts), notes)  # fmt: skip
 
 
 def _stand_ins(seeds: Sequence[int]) -> tuple[str, ...]:

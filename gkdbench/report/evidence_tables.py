@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from gkdbench.metrics.bootstrap import RESAMPLES, smallest_p
 from gkdbench.report.comparison import MethodRow
+from gkdbench.report.corruptions import MPC
 from gkdbench.report.effects import Effect
 from gkdbench.report.evidence import Evidence
 from gkdbench.report.finding import counted
 from gkdbench.report.layout import Cell, Column, Lettering, Row, Table
-from gkdbench.report.significance import MOST_SEEDS, RankedRows, RowRanks, RowTests, SplitTest, averaged_targets
+from gkdbench.report.pairing import NO_SUM
+from gkdbench.report.significance import MOST_SEEDS, RankedRows, RowRanks, RowTests, SplitTest, averaged_targets, tested
 from gkdbench.report.tables import ABSENT, HALF_WIDTH, mean_cell, signed
 from gkdbench.report.visible_text import shown_p, with_minus
 
@@ -23,7 +25,7 @@ def evidence_tables(found: Evidence) -> tuple[Table, ...]:
     """Return effects, differences, the tests behind them, and ranks; without what there is nothing to show of."""
     tables = [effects_table(found)] if found.effects else []
     if found.differences:
-        tables += [differences_table(found), tests_table(found)]
+        tables += [differences_table(found), *([tests_table(found)] if found.comparison.counted else [])]
     if found.over_targets or found.ranked:
         tables.append(ranks_table(found))
     return tuple(tables)
@@ -105,7 +107,9 @@ def _effect_rules(found: Evidence) -> Iterable[str]:
         "where the teacher is above."
     )
     yield (
-        "Gap: in-domain minus OOD mean. Worst target: lowest mean over seeds. Rows kept out of the ranking are set "
+        "Gap: in-domain minus OOD mean. Worst target: lowest mean over seeds"
+        + (f", of the {found.comparison.shifts_told}" if found.comparison.singled != found.comparison.targets else "")
+        + ". Rows kept out of the ranking are set "
         f"against nothing. {HALF_WIDTH}."
     )
 
@@ -120,11 +124,16 @@ def differences_table(found: Evidence) -> Table:
     return Table(
         slug=f"{comparison.slug}-differences",
         title=f"Differences: {comparison.title}",
-        caption=f"mIoU minus that of {_base(found)}, in points, on the same images; intervals and p values: table of "
-        "tests. *: other images would hardly turn the sign (corrected p below 0.05). n: seeds paired.",
-        columns=(Column("method", False), *(Column(split) for split in comparison.splits), Column("n")),
+        caption=f"{comparison.metric} minus that of {_base(found)}, in points, "
+        + (
+            "on the same images; intervals and p values: table of tests. *: other images would hardly turn the sign "
+            "(corrected p below 0.05). n: seeds paired."
+            if comparison.counted
+            else "of the same seeds; no intervals over images. n: seeds paired."
+        ),
+        columns=(Column("method", False), *(Column(split) for split in tested(comparison)), Column("n")),
         rows=tuple(rows),
-        rules=_test_rules(found.differences),
+        rules=_difference_rules(found),
         footnotes=lettering.listing(),
     )
 
@@ -141,6 +150,8 @@ def _split_cell(test: SplitTest) -> Cell:
     difference = test.difference
     if difference is None:
         return Cell("–", precise="", hover=_why_not(test))
+    if math.isnan(difference.p):
+        return replace(_difference(difference.value), hover=_seeds(test.seeds))
     star = "*" if test.corrected < ALPHA else ""
     hover = (
         f"95 % interval {signed(difference.low, 2)} to {signed(difference.high, 2)}; p {shown_p(difference.p)}, "
@@ -184,6 +195,19 @@ def _paired(test: SplitTest) -> str:
     return f"{test.difference.images:,} images, {_seeds(test.seeds)}" + (f"; not: {missing}" if missing else "")
 
 
+def _difference_rules(found: Evidence) -> tuple[str, ...]:
+    comparison = found.comparison
+    said = _test_rules(found.differences)
+    if not comparison.counted:
+        said = (
+            f"No interval and no p value over images: {NO_SUM}. Runs of the same seed are set against each other and "
+            "their differences averaged; how far seeds spread stands in the table of methods.",
+        )
+    if comparison.singled != comparison.targets:
+        said += (f"Corruptions are not set against each other one by one: see {MPC} and the table of corruptions.",)
+    return said
+
+
 def _test_rules(differences: Sequence[RowTests]) -> tuple[str, ...]:
     number = sum(not math.isnan(test.corrected) for one in differences for test in one.splits.values())
     least = number * smallest_p(RESAMPLES)
@@ -220,7 +244,7 @@ def tests_table(found: Evidence) -> Table:
     return Table(
         slug=f"{comparison.slug}-tests",
         title=f"Tests: {comparison.title}",
-        caption=f"mIoU minus that of {_base(found)}, in points, with what each p value pairs.",
+        caption=f"{comparison.metric} minus that of {_base(found)}, in points, with what each p value pairs.",
         columns=(
             Column("method", False),
             Column("split", False),
@@ -285,7 +309,8 @@ def _signed_ranks(one: RowRanks | None, baseline: bool) -> tuple[Cell, ...]:
 
 
 def _rank_rules(found: Evidence) -> Iterable[str]:
-    targets = ", ".join(averaged_targets(found.comparison))
+    averaged = averaged_targets(found.comparison)
+    targets = found.comparison.told(averaged)
     if found.baseline is None:
         yield f"{_no_baseline(found)}, so no row is tested against one."
     if found.over_targets:
@@ -296,6 +321,11 @@ def _rank_rules(found: Evidence) -> Iterable[str]:
         yield (
             "Targets that one run was judged on are no independent pairs, nor are seeds of one target: take these p "
             "values as a description of how consistent a difference is."
+            + (
+                " Corruptions are the same images again, so their pairs are few in truth."
+                if any(target in found.comparison.corruptions for target in averaged)
+                else ""
+            )
         )
     if found.ranked is None:
         yield "No ranks: it takes two comparable rows that share a seed and all targets."

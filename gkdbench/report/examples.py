@@ -25,12 +25,18 @@ _LARGEST_INDEX, _LARGEST_FILE = 2**20, 4 * 2**20
 """Bytes: a run writes some kilobytes, and some hundred."""
 _LONGEST_PX = 2048
 _MOST = 1000
+_FARTHEST = 4
+"""Widths or heights of the image within which corners lie."""
 _FORMATS = {"png": "PNG", "jpg": "JPEG"}
 _FILE = re.compile(rf"[0-9a-z][0-9a-z_-]{{0,60}}\.({'|'.join(_FORMATS)})")
 """A plain name: it leads nowhere but into the folder."""
 
 Byte = Annotated[int, Field(ge=0, le=255)]
 Picture = NDArray[np.uint8]
+_MOST_BOXES = 1000
+BoxRow = tuple[float, float, float, float, int, float]
+"""Corners in the image's pixels (x0, y0, x1, y1), class, and a score or whether it is difficult."""
+BoxRows = Annotated[tuple[BoxRow, ...], Field(max_length=_MOST_BOXES)]
 
 
 class _Foreign(Section):
@@ -48,6 +54,10 @@ class Example(_Foreign):
     """Its name within the split."""
     files: Annotated[Mapping[str, str], Field(max_length=100)]
     """By what they show (image, truth, prediction, features), in the folder of the index."""
+    size: Annotated[tuple[int, ...], Field(max_length=2)] = ()
+    """Height and width of the image itself; not stated by older runs."""
+    boxes: Annotated[Mapping[str, BoxRows], Field(max_length=9)] = {}
+    """Of a detector, by what they show (truth, prediction)."""
 
 
 class Encoder(_Foreign):
@@ -70,6 +80,21 @@ class _Index(_Foreign):
 
 
 @dataclass(frozen=True)
+class Boxes:
+    """Boxes in an image."""
+
+    places: NDArray[np.float64]
+    """[n, 4] corners in parts of the image's width and height."""
+    labels: NDArray[np.int64]
+    last: NDArray[np.float64]
+    """Scores, or of the truth whether a box is difficult."""
+
+    def chosen(self, which: NDArray[np.bool_]) -> "Boxes":
+        """Return some of them."""
+        return Boxes(self.places[which], self.labels[which], self.last[which])
+
+
+@dataclass(frozen=True)
 class Examples:
     """The examples of a run; pictures are read when they are asked for."""
 
@@ -85,6 +110,11 @@ class Examples:
     def encoder(self) -> Encoder:
         """Whose features are shown."""
         return self.index.encoder
+
+    @property
+    def task(self) -> str:
+        """What the run was judged at."""
+        return self.index.task
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -127,6 +157,20 @@ class Examples:
         if stray.any():
             raise DataError(f"{self._path(example, kind)}: {int(found[stray][0])} is no class")
         return found
+
+    def found(self, example: Example, kind: str) -> Boxes:
+        """Return boxes, large ones first; DataError where there are none of the kind, or they cannot be drawn."""
+        rows, place = example.boxes.get(kind), f"{self.folder / INDEX}: {example.image!r}"
+        if rows is None or len(example.size) != 2 or min(example.size) < 1:
+            raise DataError(f"{place} has no {kind} with boxes, or no size")
+        table = np.array(rows, np.float64).reshape(-1, 6)
+        height, width = example.size
+        places, labels = table[:, :4] / [width, height, width, height], table[:, 4].astype(np.int64)
+        sound = np.isfinite(table).all() and (np.abs(places) <= _FARTHEST).all()
+        if not sound or (labels < 0).any() or (labels >= len(self.classes)).any():
+            raise DataError(f"{place}: a box of its {kind} is outside the image, or of no class")
+        order = np.argsort(-(places[:, 2:] - places[:, :2]).prod(axis=1), kind="stable")
+        return Boxes(places[order].clip(0, 1), labels[order], table[order, 5])
 
     def _path(self, example: Example, kind: str) -> Path:
         name = example.files.get(kind)

@@ -1,7 +1,7 @@
 """Where the runs of one row come from: those of several commits or environments may share a mean, and it is said."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from gkdbench.report.records import facts, one_line
@@ -51,6 +51,35 @@ def mixed_commits(records: Iterable[Record]) -> list[str]:
     kept = "the method's own code is the same, so they share a mean and a place in the ranking"
     beyond = "; what else the versions changed is not recorded" if len(versions) > 1 else ""
     return [f"runs of several {'versions' if beyond else 'commits'} of gkdbench ({', '.join(parts)}): {kept}{beyond}."]
+
+
+def table_notes(done: Iterable[Record], budgets: Mapping[str, float]) -> list[str]:
+    """Say of a table's finished runs where they come from, and how many images rows trained on, where that differs."""
+    notes = []
+    found = _grouped(done, _origin)
+    if len(found) > 1:
+        parts = [f"{name} ({_methods(runs)})" for name, runs in sorted(found.items())]
+        notes.append("Runs of this table come from different environments: " + " and ".join(parts) + ".")
+    if len(set(budgets.values())) > 1:
+        low, high = min(budgets, key=lambda k: budgets[k]), max(budgets, key=lambda k: budgets[k])
+        notes.append(
+            f"Budgets differ between methods: from {budgets[low]:,.0f} training images ({low}) "
+            f"to {budgets[high]:,.0f} ({high}); see the cost table."
+        )
+    return notes
+
+
+def _origin(record: Record) -> str:
+    known = environment_of(record)
+    return f"{known}{', ' if known else ''}gkdbench {record.version}"
+
+
+def _methods(records: Iterable[Record]) -> str:
+    """Return `method seed 0, 1; ...`."""
+    seeds: defaultdict[str, list[int]] = defaultdict(list)
+    for record in records:
+        seeds[record.spec.method].append(record.spec.seed)
+    return "; ".join(f"{method} seed {', '.join(map(str, sorted(found)))}" for method, found in sorted(seeds.items()))
 
 
 def _grouped(records: Iterable[Record], key: Callable[[Record], Key]) -> dict[Key, list[Record]]:

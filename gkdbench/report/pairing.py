@@ -10,6 +10,12 @@ if TYPE_CHECKING:  # a table of methods needs no counts, so no Parquet
 OTHER_DATA = "judged on other images or labels"
 OTHER_PROTOCOL = "judged by another protocol"
 NOT_THE_RECORDS = "counts per image do not add up to the record's"
+COUNTED = "mIoU"
+"""The metric that counts per image make up."""
+NO_SUM = (
+    "AP is no sum over images, as it ranks the boxes of all images together: there are no counts per image that a "
+    "bootstrap could draw from"
+)
 UNKNOWN_RULE = "the bootstrap does not know this rule of the mean"
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 from gkdbench.errors import UsageError
 from gkdbench.report.comparison import IN_DOMAIN, MethodRow
+from gkdbench.report.corruptions import targets_told
 from gkdbench.report.origins import mixed_environments
 from gkdbench.report.records import plain, shown_options
-from gkdbench.run.record import Protocol, Record
+from gkdbench.run.record import Corruption, Protocol, Record
 from gkdbench.spec.benchmark import IN_DOMAIN as SOURCE_PART
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import benchmark_files, find_benchmark
+from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.decoder import other_decoder
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.plugins import OURS
@@ -61,8 +63,18 @@ def _in_detail(record: Record) -> list[str]:
         found.append(f"test-time augmentation ({', '.join(record.spec.tta)}).")
     benchmark = installed(record.spec.benchmark)
     if benchmark is not None and set(record.spec.targets) < set(benchmark.targets):
-        found.append(f"partial: of the targets {', '.join(benchmark.targets)} only {', '.join(record.spec.targets)}.")
+        made = _corruptions(benchmark)
+        every, here = targets_told(benchmark.targets, made), targets_told(record.spec.targets, made)
+        found.append(f"partial: of the targets {every} only {here}.")
     return found
+
+
+def _corruptions(benchmark: Benchmark) -> dict[str, Corruption]:
+    return {
+        name: Corruption(kind=split.kind, severity=split.severity)
+        for name, split in benchmark.targets.items()
+        if isinstance(split, CorruptedSplit)
+    }
 
 
 def _from_benchmark(record: Record, benchmark: Benchmark) -> list[str]:
@@ -81,7 +93,8 @@ def _from_benchmark(record: Record, benchmark: Benchmark) -> list[str]:
         if result is not None and result.protocol != _protocol(benchmark.inference_for(split))
     ]
     if other:
-        found.append(f"judged by another protocol than {name} states ({', '.join(other)}).")
+        told = targets_told(other, record.corruptions)
+        found.append(f"judged by another protocol than {name} states ({told}).")
     decoder = record.spec.decoder
     try:
         expected = other_decoder(str(decoder.get("name")), benchmark.decoder).model_dump(mode="json")

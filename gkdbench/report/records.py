@@ -68,6 +68,11 @@ def is_teacher(record: Record) -> bool:
     return bool(record.stages) and all(stage.model == "teacher" for stage in record.stages)
 
 
+def class_metric(metric: str) -> str:
+    """Return what a class is judged by: mIoU is the mean of IoU, while AP50 is called so of a class too."""
+    return metric.removeprefix("m")
+
+
 def one_line(text: str) -> str:
     """Return the text with every run of white space, line breaks too, as one blank."""
     return " ".join(text.split())

@@ -1,15 +1,26 @@
 """Two runs side by side: what differs in how they were made, and whether they differ on the same images."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from gkdbench.errors import UsageError
 from gkdbench.metrics.bootstrap import RESAMPLES, RULES, Difference, paired_bootstrap, paired_class_bootstrap
 from gkdbench.metrics.statistics import holm
+from gkdbench.report.corruptions import TOGETHER
 from gkdbench.report.image_counts import FILE, IN_DOMAIN, SplitCounts
-from gkdbench.report.pairing import NOT_THE_RECORDS, OTHER_DATA, UNKNOWN_RULE, adds_up, same_images, unlike
+from gkdbench.report.pairing import (
+    COUNTED,
+    NO_SUM,
+    NOT_THE_RECORDS,
+    OTHER_DATA,
+    UNKNOWN_RULE,
+    adds_up,
+    same_images,
+    unlike,
+)
 from gkdbench.report.records import budget_total, flat, plain
 from gkdbench.run.record import Record, SplitResult
 
@@ -23,6 +34,7 @@ COSTS = {
     "parameters": "parameters",
 }
 """What is told of cost: key for scripts, title for people."""
+NOTHING_TO_PAIR = "its metric is no sum over images"
 CODE = "code"
 """Key of the method's code, told where one method was run in two versions."""
 
@@ -66,8 +78,29 @@ class RunComparison:
     """By the titles of COSTS."""
 
     @property
+    def intervals(self) -> bool:
+        """Say whether the metric is one that intervals over images can be told of."""
+        return self.first.metric == COUNTED
+
+    @property
+    def told(self) -> dict[str, SplitDifference]:
+        """Return the splits that a reader sees: of corruptions, which may be 75, their mean."""
+        corrupted = {name: one for name, one in self.splits.items() if name in self.first.corruptions}
+        found = {name: one for name, one in self.splits.items() if name not in corrupted}
+        return {**found, TOGETHER: _together(list(corrupted.values()))} if corrupted else found
+
+    @property
+    def unpaired(self) -> dict[str, str]:
+        """Return the splits that are shown and say by themselves why nothing could be paired."""
+        return {
+            name: one.why_not for name, one in self.told.items() if one.why_not and one.why_not != NOTHING_TO_PAIR
+        }
+
+    @property
     def paired(self) -> str:
-        """What the p values pair."""
+        """What the p values pair, or why there are none."""
+        if self.first.metric != COUNTED:
+            return f"No intervals and no p values: {NO_SUM}."
         return (
             "Intervals (95 %) and p values: bootstrap over images, both runs judged on the same resample of the same "
             f"images ({RESAMPLES:,} resamples, percentile); seeds are not resampled, so a difference says nothing "
@@ -92,6 +125,7 @@ def compare_runs(
         ("benchmark", first.spec.benchmark, second.spec.benchmark),
         ("benchmark version", first.spec.benchmark_version, second.spec.benchmark_version),
         ("classes", first.classes, second.classes),
+        ("metric", first.metric, second.metric),
         ("rule of the mean", first.mean_rule, second.mean_rule),
         ("classes left out of the mean", first.excluded_from_mean, second.excluded_from_mean),
     ):
@@ -113,6 +147,28 @@ def compare_runs(
         {key: (_value(here), _value(there)) for key, (here, there) in made.items()},
         {name: replace(one, corrected=corrected[name]) for name, one in found.items()},
         _cost(first, second),
+    )
+
+
+def _together(corrupted: Sequence[SplitDifference]) -> SplitDifference:
+    """Return the mean over corruptions; of a class over those for which both runs have it."""
+    classes = {}
+    for name in corrupted[0].classes:
+        pairs = [
+            (of_class.first, of_class.second)
+            for one in corrupted
+            if (of_class := one.classes[name]).first is not None and of_class.second is not None
+        ]
+        sides = [fmean(side) for side in zip(*pairs, strict=True)] if pairs else [None, None]
+        classes[name] = ClassDifference(sides[0], sides[1], None)
+    reasons = dict.fromkeys(one.why_not for one in corrupted if one.why_not and one.why_not != NOTHING_TO_PAIR)
+    return SplitDifference(
+        fmean(one.first for one in corrupted),
+        fmean(one.second for one in corrupted),
+        None,
+        math.nan,
+        "; ".join(map(str, reasons)) or NOTHING_TO_PAIR,
+        classes,
     )
 
 
@@ -176,6 +232,8 @@ def _unpaired(
     """Say why images of a split cannot be paired; None where they can."""
     if (why_not := unlike(first, second)) is not None:
         return why_not
+    if record.metric != COUNTED:
+        return NOTHING_TO_PAIR
     if before is None or after is None:
         return missing
     if record.mean_rule not in RULES:

@@ -10,12 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from gkdbench.report.comparison import IN_DOMAIN
+from gkdbench.report.corruptions import targets_told
 from gkdbench.report.curves import FILE, read_curves
 from gkdbench.report.figures.sparklines import run_curves
 from gkdbench.report.layout import Cell, Column, Row, Table
-from gkdbench.report.records import facts, is_teacher, one_line, plain, shown_options
+from gkdbench.report.pairing import COUNTED
+from gkdbench.report.records import class_metric, facts, is_teacher, one_line, plain, shown_options
 from gkdbench.run.record import Protocol, Record, SplitResult
 
+METRICS = {
+    "ap50_11point": "AP50, 11 points",
+    "coco_ap": "COCO AP",
+    "coco_ap50": "COCO AP50",
+    "coco_ap75": "COCO AP75",
+    "coco_ap_small": "COCO AP small",
+    "coco_ap_medium": "COCO AP medium",
+    "coco_ap_large": "COCO AP large",
+    "coco_ar100": "COCO AR100",
+}
+"""What records' further figures are called, where their keys do not say it."""
 MOST_CLASS_CELLS = 100_000
 """On one page, over all runs; with more the runs do without their classes, which the comparisons show anyway."""
 
@@ -214,12 +227,13 @@ def _scores(name: str, record: Record, splits: Sequence[tuple[str, SplitResult]]
         slug=f"{name}-scores",
         title="Scores",
         caption=f"{record.metric} in percent, and how each split was judged.",
+        rules=_metric_rules(record, extra),
         columns=(
             Column("split", False),
             Column(record.metric),
-            *(Column(key.replace("_", " ")) for key in extra),
+            *(Column(METRICS.get(key, key.replace("_", " "))) for key in extra),
             Column("classes in the mean"),
-            Column("never predicted", False),
+            Column("never predicted" if record.metric == COUNTED else "never detected", False),
             Column("images"),
             Column("judged at", False),
             Column("data", False),
@@ -242,6 +256,22 @@ def _scores(name: str, record: Record, splits: Sequence[tuple[str, SplitResult]]
     )
 
 
+def _metric_rules(record: Record, extra: Sequence[str]) -> tuple[str, ...]:
+    """Say what the figures of a detector are, and sum its corruptions up."""
+    said = []
+    if "coco_ap" in extra:
+        said.append(
+            f"{record.metric}: as VOC defines it, area under the curve, overlaps from 0.5 on; 11 points: VOC2007's "
+            "mean over eleven recalls. COCO AP: mean over overlaps from 0.5 to 0.95; small, medium, large: objects "
+            "below 32² pixels, to 96², above; a dash where a split has none."
+        )
+    summary = record.summary
+    if summary and summary.mpc is not None and summary.rpc is not None:
+        made = targets_told(record.corruptions, record.corruptions)
+        said.append(f"Under corruption ({made}): mPC {summary.mpc:.2f}, rPC {summary.rpc:.1f} %.")
+    return tuple(said)
+
+
 def shown_protocol(protocol: Protocol) -> str:
     """Return sizes, window and augmentation of a split's evaluation as one short text."""
     parts = ["x".join(map(str, protocol.resize)) if protocol.resize else "own size"]
@@ -259,7 +289,7 @@ def _classes(name: str, record: Record, splits: Sequence[tuple[str, SplitResult]
     return Table(
         slug=f"{name}-classes",
         title="Classes",
-        caption=f"IoU per class in percent. –: skipped by the rule {record.mean_rule}.",
+        caption=f"{class_metric(record.metric)} per class in percent. –: skipped by the rule {record.mean_rule}.",
         columns=(Column("split", False), *(Column(label) for label in record.classes)),
         rows=tuple(
             Row(split, tuple(_number(result.per_class.get(label), 1) for label in record.classes))

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from gkdbench.report.comparison import Comparison, split_of
+from gkdbench.report.corruptions import TOGETHER
 from gkdbench.report.finding import Finding, counted, joined
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.run_views import shown_protocol
@@ -27,6 +28,18 @@ def _results(comparison: Comparison, split: str) -> Iterator[tuple[str, Record, 
             result = split_of(record, split)
             if result is not None:
                 yield row.name, record, result
+
+
+def _gathered(comparison: Comparison, found: Sequence[tuple[str, tuple[Cell, ...]]]) -> Iterator[Row]:
+    """Yield a row per split and its cells; corruptions of which the same is said share one, as there may be 75."""
+    groups: dict[object, list[tuple[str, tuple[Cell, ...]]]] = {}
+    for split, cells in found:
+        same = tuple((cell.text, cell.hover) for cell in cells) if split in comparison.corruptions else split
+        groups.setdefault(same, []).append((split, cells))
+    for group in groups.values():
+        splits, (_, cells) = [split for split, _ in group], group[0]
+        name = splits[0] if len(splits) == 1 else comparison.told(splits)
+        yield Row(comparison.title, (Cell(name), *cells))
 
 
 def _label_spaces(comparisons: Sequence[Comparison]) -> Finding:
@@ -88,10 +101,11 @@ def _label_spaces(comparisons: Sequence[Comparison]) -> Finding:
 
 
 def _protocols(comparisons: Sequence[Comparison]) -> Finding:
-    sentences, rows = [], []
+    sentences: list[str] = []
+    rows: list[Row] = []
     silent = 0
     for comparison in comparisons:
-        mixed, changed, augmented = [], [], set()
+        mixed, changed, augmented, told = [], [], set(), []
         for split in comparison.splits:
             found = list(_results(comparison, split))
             protocols = Counter(shown_protocol(result.protocol) for _, _, result in found)
@@ -104,17 +118,16 @@ def _protocols(comparisons: Sequence[Comparison]) -> Finding:
             if len(data) > 1 or len(images) > 1:
                 changed.append(split)
             if found:
-                rows.append(
-                    Row(
-                        comparison.title,
-                        (
-                            Cell(split),
-                            Cell("; ".join(f"{name} ({counted(n, 'run')})" for name, n in protocols.most_common())),
-                            Cell(" or ".join(f"{n:,}" for n in sorted(images)), float(max(images))),
-                            Cell(", ".join(digest[:12] for digest in sorted(data)) or "as the benchmark's version"),
-                        ),
-                    )
+                digests = ", ".join(digest[:12] for digest in sorted(data)) or "as the benchmark's version"
+                if len(data) == 1 and split in comparison.corruptions:
+                    digests = "the same in all runs"
+                cells = (
+                    Cell("; ".join(f"{name} ({counted(n, 'run')})" for name, n in protocols.most_common())),
+                    Cell(" or ".join(f"{n:,}" for n in sorted(images)), float(max(images))),
+                    Cell(digests),
                 )
+                told.append((split, cells))
+        rows.extend(_gathered(comparison, told))
         if mixed:
             sentences.append(f"{comparison.title}: runs were judged by different protocols on {joined(mixed)}.")
         if augmented:
@@ -169,14 +182,17 @@ def _never_predicted(comparisons: Sequence[Comparison]) -> Finding:
             of[f"{name} on {split}"] += 1
         commonest = ", ".join(f"{what} ({counted(n, 'row')})" for what, n in of.most_common(3))
         sentences.append(
-            f"{comparison.title}: {len(runs)} of {counted(len(total), 'run')} never predict a class that is there, "
+            f"{comparison.title}: {len(runs)} of {counted(len(total), 'run')} never "
+            f"{'predict' if comparison.counted else 'detect'} a class that is there, "
             f"most often {commonest}."
         )
         tables.append(_never_table(comparison, seeds))
     beware = bool(sentences)
     if beware:
+        judged = " or ".join(dict.fromkeys(one.class_metric for one in comparisons))
         sentences.append(
-            "Such a class has IoU 0 and pulls the mean down by its share; a mean that skips it is another quantity."
+            f"Such a class has {judged} 0 and pulls the mean "
+            "down by its share; a mean that skips it is another quantity."
         )
     else:
         sentences.append("Every run predicts every class that is there, on every split.")
@@ -185,12 +201,20 @@ def _never_predicted(comparisons: Sequence[Comparison]) -> Finding:
 
 def _never_table(comparison: Comparison, seeds: dict[tuple[str, str, str], list[int]]) -> Table:
     classes: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    corrupted: defaultdict[tuple[str, str], int] = defaultdict(int)
     for (label, split, name), found in seeds.items():
-        classes[label, split].append(f"{name} (seed {', '.join(map(str, sorted(found)))})")
+        if split in comparison.corruptions:
+            corrupted[label, name] += 1
+        else:
+            classes[label, split].append(f"{name} (seed {', '.join(map(str, sorted(found)))})")
+    for (label, name), number in corrupted.items():
+        classes[label, TOGETHER].append(f"{name} (on {number} of {len(comparison.corruptions)})")
     return Table(
         slug=f"check-never-predicted-{comparison.slug}",
         title=f"Never predicted: {comparison.title}",
-        caption="Classes that are in the ground truth of a split and in no prediction on it.",
+        caption="Classes that are in the ground truth of a split and in no prediction on it"
+        + (", or no detection" if not comparison.counted else "")
+        + ".",
         columns=(Column("method", False), Column("split", False), Column("classes", False)),
         rows=tuple(
             Row(label, (Cell(split), Cell(", ".join(names)))) for (label, split), names in sorted(classes.items())
@@ -199,11 +223,12 @@ def _never_table(comparison: Comparison, seeds: dict[tuple[str, str, str], list[
 
 
 def _classes_in_mean(comparisons: Sequence[Comparison]) -> Finding:
-    sentences, rows = [], []
+    sentences: list[str] = []
+    rows: list[Row] = []
     beware = False
     for comparison in comparisons:
         full = len(comparison.classes) - len(comparison.excluded)
-        uneven, short = [], []
+        uneven, short, told = [], [], []
         for split in comparison.splits:
             counts = Counter(result.classes_in_mean for _, _, result in _results(comparison, split))
             if len(counts) > 1:
@@ -220,8 +245,9 @@ def _classes_in_mean(comparisons: Sequence[Comparison]) -> Finding:
                     }
                 )
                 shown = ", ".join(f"{n} ({counted(runs, 'run')})" for n, runs in sorted(counts.items()))
-                rows.append(Row(comparison.title, (Cell(split), Cell(shown), Cell(str(full), float(full)),
-                                                   Cell(", ".join(skipped) or "not recorded"))))  # fmt: skip
+                told.append((split, (Cell(shown), Cell(str(full), float(full)),
+                                     Cell(", ".join(skipped) or "not recorded"))))  # fmt: skip
+        rows.extend(_gathered(comparison, told))
         if uneven:
             beware = True
             sentences.append(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from gkdbench.errors import DataError
 from gkdbench.metrics.bootstrap import RULES, Difference, Pixels, Resampled, paired_difference, resampled_means
@@ -72,6 +73,8 @@ def image_tests(
     """
     base = {record.spec.seed: record for record in baseline.records}
     rows = [row for row in candidates(comparison) if row is not baseline]
+    if not comparison.counted:
+        return tuple(_uncounted(comparison, baseline, row) for row in rows), ()
     paired = [sorted((r for r in row.records if r.spec.seed in base), key=_seed)[:MOST_SEEDS] for row in rows]
     readings = _Readings(comparison, folders)
     needed = sorted({_seed(record) for records in paired for record in records})
@@ -82,9 +85,40 @@ def image_tests(
         above = pool.map(readings.of, [record for records in paired for record in records])
         for row, records in zip(rows, paired, strict=True):
             of_row = {_seed(record): next(above) for record in records}
-            splits = {split: _split_test(split, below, of_row) for split in comparison.splits}
+            splits = {split: _split_test(split, below, of_row) for split in tested(comparison)}
             found.append(RowTests(row, splits))
     return tuple(_corrected(found)), tuple(readings.warnings)
+
+
+def tested(comparison: Comparison) -> tuple[str, ...]:
+    """Return the splits that rows are set against each other on: all but corruptions, which are many and alike."""
+    return (IN_DOMAIN, *comparison.singled)
+
+
+def _uncounted(comparison: Comparison, baseline: MethodRow, row: MethodRow) -> RowTests:
+    """Return the differences of a metric that no counts make up: without interval and p."""
+    base = {record.spec.seed: record for record in baseline.records}
+    return RowTests(row, {split: _plain(split, base, row) for split in tested(comparison)})
+
+
+def _plain(split: str, base: Mapping[int, Record], row: MethodRow) -> SplitTest:
+    nothing = float("nan")
+    shared = [record for record in sorted(row.records, key=_seed) if _seed(record) in base]
+    if not shared:
+        return SplitTest(None, nothing, (), {NO_SEED: ()})
+    changes: dict[int, float] = {}
+    why_not: dict[str, list[int]] = {}
+    images = 0
+    for record in shared:
+        first, second = split_of(base[_seed(record)], split), split_of(record, split)
+        reason = NOT_SCORED if first is None or second is None else unlike(first, second)
+        if reason is not None:
+            why_not.setdefault(reason, []).append(_seed(record))
+        elif first is not None and second is not None:
+            changes[_seed(record)], images = second.value - first.value, second.n_images
+    missing = {why: tuple(seeds) for why, seeds in why_not.items()}
+    found = Difference(fmean(changes.values()), nothing, nothing, nothing, images) if changes else None
+    return SplitTest(found, nothing, tuple(changes), missing)
 
 
 def _seed(record: Record) -> int:
@@ -125,16 +159,16 @@ class _Readings:
 
     def _read(self, record: Record, sets_standard: bool) -> _Reading:
         if self._comparison.mean_rule not in RULES:
-            return dict.fromkeys(self._comparison.splits, UNKNOWN_RULE)
+            return dict.fromkeys(tested(self._comparison), UNKNOWN_RULE)
         folder = self._folders.get(record.run_id)
         try:
             counts = read_image_counts(folder, len(self._comparison.classes)) if folder is not None else {}
         except DataError as error:
             self._damage[record.run_id] = str(error)
-            return dict.fromkeys(self._comparison.splits, DAMAGED)
+            return dict.fromkeys(tested(self._comparison), DAMAGED)
         reading: dict[str, Resampled | str] = {}
         usable: dict[str, Pixels] = {}
-        for split in self._comparison.splits:
+        for split in tested(self._comparison):
             result = split_of(record, split)
             one = counts.get(image_counts.IN_DOMAIN if split == IN_DOMAIN else split)
             why_not = self._fault(split, result, one, sets_standard)

@@ -88,6 +88,11 @@ def runs_of(records: Iterable[Record], defaults: Mapping[str, Mapping[str, Any]]
     return found
 
 
+def averaged_told(comparison: Comparison) -> str:
+    """Return in words what the OOD mean is over."""
+    return comparison.told(comparison.averaged)
+
+
 @dataclass(frozen=True)
 class Part:
     """Runs in one column of a table."""

@@ -10,7 +10,7 @@ from gkdbench.report.paper import KEY, Published, published_files, read_publishe
 from gkdbench.report.paper_terms import other_method
 from gkdbench.report.printed_averages import UnevenAverage, uneven_in_row
 from gkdbench.report.records import is_teacher
-from gkdbench.report.study_lines import Line, Part, Runs, lines_of, part_of, runs_of
+from gkdbench.report.study_lines import Line, Part, Runs, averaged_told, lines_of, part_of, runs_of
 from gkdbench.report.table_layout import FOLDER, Layout, Measured, PrintedRows, layouts
 from gkdbench.run.record import Record
 from gkdbench.spec.documents import nearest
@@ -61,8 +61,8 @@ class FilledTable:
     layout: Layout
     systems: tuple[System, ...]
     numbers: tuple[Published, ...] = ()
-    averaged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Targets that measured averages are over, by benchmark, where there are comparable runs."""
+    averaged: Mapping[str, str] = field(default_factory=dict)
+    """Targets that measured averages are over, in words, by benchmark, where there are comparable runs."""
 
 
 def filled_tables(records: Iterable[Record], defaults: Mapping[str, Mapping[str, Any]]) -> tuple[FilledTable, ...]:
@@ -170,7 +170,7 @@ class _Answers:
         records: Sequence[Record],
         defaults: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self.averaged: dict[str, tuple[str, ...]] = {}
+        self.averaged: dict[str, str] = {}
         self._layout, self._rows, self._defaults = layout, rows, defaults
         self._found: defaultdict[Key, list[Runs]] = defaultdict(list)
         for runs in runs_of(self._distinct(records), defaults):
@@ -213,7 +213,7 @@ class _Answers:
                 preset = column.measured.preset or self._layout.preset
                 part = part_of(index, column.measured, runs, preset, own)
                 if part.comparable:
-                    self.averaged.setdefault(column.measured.benchmark, runs.comparison.averaged)
+                    self.averaged.setdefault(column.measured.benchmark, averaged_told(runs.comparison))
                 parts.append(part)
         return parts
 
@@ -245,7 +245,7 @@ def _of_records(layout: Layout, records: Sequence[Record], defaults: Mapping[str
     assert layout.records is not None
     order = {setting: place for place, setting in enumerate(layout.records.settings)}
     blank = (None,) * len(layout.columns)
-    averaged: dict[str, tuple[str, ...]] = {}
+    averaged: dict[str, str] = {}
     systems: list[tuple[int, bool, System]] = []
     for runs in runs_of((record for record in records if record.spec.setting in order), defaults):
         spec = runs.first.spec
@@ -256,7 +256,7 @@ def _of_records(layout: Layout, records: Sequence[Record], defaults: Mapping[str
         ]
         (line,) = lines_of(parts, blank)
         if line.comparable:
-            averaged.setdefault(spec.benchmark, runs.comparison.averaged)
+            averaged.setdefault(spec.benchmark, averaged_told(runs.comparison))
         facts = dict.fromkeys(KEY, "") | {
             "setting": spec.setting.upper(),
             "role": TEACHER_ROLE if runs.row.teacher else "method",

@@ -164,7 +164,7 @@ def _rules(filled: FilledTable, entries: Sequence[Entry]) -> Iterable[str]:
                 f"for an approximate one (~) one at most {READ_OFF} away, or half of its last digit, if that is more."
             )
     if filled.averaged:
-        parts = "; ".join(f"{name}: {', '.join(targets)}" for name, targets in sorted(filled.averaged.items()))
+        parts = "; ".join(f"{name}: {told}" for name, told in sorted(filled.averaged.items()))
         yield f"Measured averages are unweighted means over all targets, computed unrounded ({parts})."
     if any(rank for entry in entries for rank in entry.ranks):
         yield from _ranking(filled)

@@ -7,14 +7,15 @@ from pydantic import Field, model_validator
 
 from gkdbench.errors import DataError
 from gkdbench.report.comparison import IN_DOMAIN
+from gkdbench.report.corruptions import MPC, RPC
 from gkdbench.spec.benchmark import Name
 from gkdbench.spec.catalogue import folders
 from gkdbench.spec.documents import Strict, parse, read_yaml
 
 FOLDER = "tables"
 """Folder of a benchmark package whose YAML files lay tables out, one each."""
-WHATS = "in_domain, ood, gap, target NAME, ood without NAME, group NAME mean, group NAME pooled"
-_WHAT = re.compile(r"(in_domain|ood|gap)|target (\S+)|ood without (\S+)|group (\S+) (mean|pooled)")
+WHATS = "in_domain, ood, gap, mpc, rpc, target NAME, ood without NAME, group NAME mean, group NAME pooled"
+_WHAT = re.compile(r"(in_domain|ood|gap|mpc|rpc)|target (\S+)|ood without (\S+)|group (\S+) (mean|pooled)")
 
 
 class Source(Strict):
@@ -58,7 +59,7 @@ class Measured(Strict):
         assert found is not None
         plain, target, without, group, how = found.groups()
         if plain:
-            return {"in_domain": IN_DOMAIN, "ood": "OOD mean", "gap": "gap"}[plain]
+            return {"in_domain": IN_DOMAIN, "ood": "OOD mean", "gap": "gap", "mpc": MPC, "rpc": RPC}[plain]
         return target or (f"OOD without {without}" if without else f"{group} {how}")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from statistics import fmean
 
 from gkdbench.metrics.statistics import Interval
 from gkdbench.report.comparison import (
@@ -13,6 +14,7 @@ from gkdbench.report.comparison import (
     Stat,
     split_of,
 )
+from gkdbench.report.corruptions import MPC, RPC, TOGETHER, kinds_of, severities_of
 from gkdbench.report.layout import Cell, Column, Lettering, Row, Table, ranks
 from gkdbench.report.records import budget_total
 from gkdbench.report.visible_text import with_minus
@@ -28,13 +30,13 @@ HALF_WIDTH = (
 
 def method_table(comparison: Comparison) -> Table:
     """Return in-domain, each target, the OOD means and the gap, one row per method."""
-    picks = summary_picks(comparison)
+    picks = {name: pick for name, pick in summary_picks(comparison).items() if name not in comparison.corruptions}
     lettering = Lettering()
     rows = [_method_row(row, list(picks.values()), lettering) for row in comparison.rows]
     ranked = [row.comparable and not row.teacher and row.status == "done" for row in comparison.rows]
     for column, name in enumerate(picks):
-        if name == "gap":
-            continue  # a small gap can also mean a poor in-domain value
+        if name in ("gap", RPC):
+            continue  # a small gap, or a large share, can also mean a poor in-domain value
         values = [row.cells[column].number if may else None for row, may in zip(rows, ranked, strict=True)]
         for index, rank in enumerate(ranks(values)):
             if rank:
@@ -56,7 +58,7 @@ def method_table(comparison: Comparison) -> Table:
 
 
 def summary_picks(comparison: Comparison) -> dict[str, Pick]:
-    """Return the columns of the method table: title and how a record answers it."""
+    """Return what a row is told by: title and how a record answers it; the method table leaves out corruptions."""
     picks: dict[str, Pick] = {IN_DOMAIN: lambda r: r.summary.in_domain if r.summary else None}
     for target in comparison.targets:
         picks[target] = partial(_split_value, split=target)
@@ -65,8 +67,12 @@ def summary_picks(comparison: Comparison) -> dict[str, Pick]:
         picks[f"OOD without {target}"] = partial(_ood_without, target=target)
     for group in comparison.groups:
         picks[f"{group} mean"] = partial(_group_value, group=group, pooled=False)
-        picks[f"{group} pooled"] = partial(_group_value, group=group, pooled=True)
+        if comparison.counted:
+            picks[f"{group} pooled"] = partial(_group_value, group=group, pooled=True)
     picks["gap"] = lambda r: r.summary.gap if r.summary else None
+    if comparison.corruptions:
+        picks[MPC] = lambda r: r.summary.mpc if r.summary else None
+        picks[RPC] = lambda r: r.summary.rpc if r.summary else None
     return picks
 
 
@@ -87,7 +93,7 @@ def _group_value(record: Record, group: str, pooled: bool) -> float | None:
 def _rules(comparison: Comparison) -> list[str]:
     rule = MEAN_RULES.get(comparison.mean_rule)
     without = f", without {', '.join(comparison.excluded)}" if comparison.excluded else ""
-    names = ", ".join(comparison.averaged)
+    names = comparison.told(comparison.averaged)
     several = any(len(row.records) > 1 for row in comparison.rows if row.status == "done")
     spread = f"n: seeds. {HALF_WIDTH}" if several else "n: seeds"
     return [
@@ -95,10 +101,20 @@ def _rules(comparison: Comparison) -> list[str]:
         f"OOD mean: unweighted mean over the targets {names}. Gap: in-domain minus OOD mean. "
         f"All means are computed unrounded. {spread}.",
         *(
-            f"{name}: the targets {', '.join(targets)}; their mean, and the {comparison.metric} of their pixels pooled."
+            f"{name}: the targets {comparison.told(targets)}; their mean"
+            + (f", and the {comparison.metric} of their pixels pooled." if comparison.counted else ".")
             for name, targets in comparison.groups.items()
         ),
+        *([_robustness_rule(comparison)] if comparison.corruptions else []),
     ]
+
+
+def _robustness_rule(comparison: Comparison) -> str:
+    made = comparison.told(comparison.corruptions)
+    return (
+        f"{MPC}: mean {comparison.metric} under corruption of the in-domain images ({made}), each kind over its "
+        f"severities, then over kinds; {RPC}: that in percent of the in-domain value. Each one: table of corruptions."
+    )
 
 
 def _method_row(row: MethodRow, picks: list[Pick], lettering: Lettering) -> Row:
@@ -164,15 +180,17 @@ def mean_cell(interval: Interval, values: Sequence[float], *, few: bool = False,
 
 
 def class_table(comparison: Comparison) -> Table:
-    """Return the IoU of every class on every split, one row per method and split."""
+    """Return what every class has on every split, one row per method and split; corruptions are one split."""
     lettering = Lettering()
     rows = []
+    together = [TOGETHER] if comparison.corruptions else []
     for row in comparison.rows:
         if row.status != "done":
             continue
-        for split in comparison.splits:
-            cells = [_class_cell(row, split, name) for name in comparison.classes]
-            never = _never_predicted(row, split)
+        for split in (IN_DOMAIN, *comparison.singled, *together):
+            corrupted = list(comparison.corruptions) if split == TOGETHER else None
+            cells = [_class_cell(row, split, name, corrupted) for name in comparison.classes]
+            never = _never_predicted(row, split, comparison.never)
             notes = [*row.footnotes, *([never] if never else [])]
             rows.append(
                 Row(
@@ -185,7 +203,8 @@ def class_table(comparison: Comparison) -> Table:
     return Table(
         slug=f"{comparison.slug}-classes",
         title=f"Classes: {comparison.title}",
-        caption="IoU per class in percent, mean over the row's seeds; the CSV has ± half the 95 % t-interval.",
+        caption=f"{comparison.class_metric} per class in percent, mean over the row's seeds; the CSV has ± half the "
+        "95 % t-interval.",
         columns=(
             Column("method", False),
             Column("split", False),
@@ -195,13 +214,15 @@ def class_table(comparison: Comparison) -> Table:
         rules=(
             f"–: skipped by the rule {comparison.mean_rule} on this split.",
             *([f"In no mean: {', '.join(comparison.excluded)}."] if comparison.excluded else []),
+            *([f"{TOGETHER}: mean over those that have the class, {comparison.told(comparison.corruptions)}."]
+              if together else []),
         ),
         footnotes=lettering.listing(),
     )
 
 
 def class_stat(row: MethodRow, split: str, name: str) -> Stat | None:
-    """Return a class's IoU on a split over the seeds."""
+    """Return what a class has on a split, over the seeds."""
 
     def pick(record: Record) -> float | None:
         result = split_of(record, split)
@@ -210,8 +231,19 @@ def class_stat(row: MethodRow, split: str, name: str) -> Stat | None:
     return row.stat(pick)
 
 
-def _class_cell(row: MethodRow, split: str, name: str) -> Cell:
-    stat = class_stat(row, split, name)
+def class_mean(row: MethodRow, name: str, splits: Sequence[str]) -> Stat | None:
+    """Return what a class has on average over the splits that have it, run by run, over the seeds."""
+
+    def pick(record: Record) -> float | None:
+        results = [result for split in splits if (result := split_of(record, split)) is not None]
+        found = [value for result in results if (value := result.per_class.get(name)) is not None]
+        return fmean(found) if found else None
+
+    return row.stat(pick)
+
+
+def _class_cell(row: MethodRow, split: str, name: str, over: Sequence[str] | None = None) -> Cell:
+    stat = class_stat(row, split, name) if over is None else class_mean(row, name, over)
     if stat is None:
         return ABSENT
     cell = _figure(stat, len(row.records))
@@ -219,13 +251,68 @@ def _class_cell(row: MethodRow, split: str, name: str) -> Cell:
     return replace(cell, text=shown(stat.mean, 1) + few)
 
 
-def _never_predicted(row: MethodRow, split: str) -> str:
+def _never_predicted(row: MethodRow, split: str, never: str) -> str:
     found = []
     for record in row.records:
         result = split_of(record, split)
         if result and result.never_predicted:
             found.append(f"{', '.join(result.never_predicted)} (seed {record.spec.seed})")
-    return f"never predicted on {split}: {'; '.join(found)}." if found else ""
+    return f"{never} on {split}: {'; '.join(found)}." if found else ""
+
+
+def corruption_table(comparison: Comparison) -> Table:
+    """Return a column per kind of corruption, rows per method: the mean over severities, then each severity."""
+    kinds, severities = kinds_of(comparison.corruptions), severities_of(comparison.corruptions)
+    targets = {(one.kind, one.severity): target for target, one in comparison.corruptions.items()}
+    lettering = Lettering()
+    done = [row for row in comparison.rows if row.status == "done"]
+    rows: list[Row] = []
+    for severity in (None, *severities) if len(severities) > 1 else severities:
+        named = [severity] if severity is not None else severities
+        # a mean over other severities than its neighbour's would not compare
+        picks = [
+            partial(_mean_of, targets=[targets.get((kind, level)) for level in named]) for kind in kinds
+        ]  # fmt: skip
+        every = partial(_mean_of, targets=[targets.get((kind, level)) for kind in kinds for level in named])
+        own = [
+            Row(
+                head=row.name,
+                cells=(
+                    Cell("mean" if severity is None else str(severity), float(severity or 0)),
+                    *(_figure(row.stat(pick), len(row.records)) for pick in (*picks, every)),
+                ),
+                letters=lettering.mark(row.footnotes),
+                kind="teacher" if row.teacher else "plain",
+            )
+            for row in done
+        ]
+        rows.extend(_marked(own, [row.comparable and not row.teacher for row in done]))
+    return Table(
+        slug=f"{comparison.slug}-corruptions",
+        title=f"Corruptions: {comparison.title}",
+        caption=f"{comparison.metric} in percent on the in-domain images, corrupted; a column per kind. Best and "
+        "second best are marked among comparable rows of one severity, without the teacher.",
+        columns=(Column("method", False), Column("severity"), *(Column(kind) for kind in kinds), Column("all kinds")),
+        rows=tuple(rows),
+        rules=("Means are unweighted, and only where every severity and kind that they are over was scored.",),
+        footnotes=lettering.listing(),
+    )
+
+
+def _mean_of(record: Record, targets: Sequence[str | None]) -> float | None:
+    """Return the mean over targets; None where one was not scored, or there is none."""
+    found = [result.value for target in targets if target and (result := split_of(record, target))]
+    return fmean(found) if found and len(found) == len(targets) else None
+
+
+def _marked(rows: Sequence[Row], ranked: Sequence[bool]) -> list[Row]:
+    """Mark the best cells of every column but the first among rows that may be ranked."""
+    marked = [list(row.cells) for row in rows]
+    for column in range(1, len(marked[0]) if marked else 0):
+        values = [cells[column].number if may else None for cells, may in zip(marked, ranked, strict=True)]
+        for cells, rank in zip(marked, ranks(values), strict=True):
+            cells[column] = replace(cells[column], rank=rank)
+    return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
 
 
 def cost_table(comparison: Comparison) -> Table:
@@ -278,6 +365,7 @@ def _wall(record: Record, name: str) -> float | None:
     return record.cost.get(name, {}).get("wall_s")
 
 
-def comparison_tables(comparison: Comparison) -> tuple[Table, Table, Table]:
-    """Return the three tables of a comparison."""
-    return method_table(comparison), class_table(comparison), cost_table(comparison)
+def comparison_tables(comparison: Comparison, evidence: Sequence[Table] = ()) -> tuple[Table, ...]:
+    """Return the tables of a comparison: methods, corruptions where there are some, evidence, classes, cost."""
+    corrupted = [corruption_table(comparison)] if comparison.corruptions else []
+    return (method_table(comparison), *corrupted, *evidence, class_table(comparison), cost_table(comparison))

@@ -16,6 +16,8 @@ class TerminalTable:
     """One comparison: a title, rows of strings of equal length with the header first, remarks."""
 
     title: str
+    metric: str
+    """What the figures are, in percent."""
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
 
@@ -37,5 +39,5 @@ def terminal_tables(
         notes = [*table.rules, *(f"[{letter}] {note}" for letter, note in table.footnotes)]
         if any(cell.rank for row in table.rows for cell in row.cells):
             notes.insert(0, "**: best, *: second best among comparable rows without the teacher.")
-        made.append(TerminalTable(table.title, tuple(rows), tuple(notes)))
+        made.append(TerminalTable(table.title, comparison.metric, tuple(rows), tuple(notes)))
     return tuple(made)

@@ -7,12 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from gkdbench.report.records import plain
 from gkdbench.run.record import Record
 
+_FEW_SIZES = 6
+
 
 def decoder_told(decoder: Mapping[str, object]) -> str:
     """Return a decoder's name and sizes in words."""
     parts = {key: plain(value) for key, value in sorted(decoder.items())}
     name = parts.pop("name", "unnamed")
     return f"{name} ({', '.join(f'{key} {value}' for key, value in parts.items())})"
+
+
+def decoder_in_short(decoder: Mapping[str, object]) -> str:
+    """Return a decoder's name, and its sizes while these are few; a run's details have them all."""
+    sizes = len(decoder) - ("name" in decoder)
+    if sizes <= _FEW_SIZES:
+        return decoder_told(decoder)
+    return f"{decoder.get('name', 'unnamed')} (its {sizes} sizes: in the details of a run)"
 
 
 def _title(record: Record) -> str:

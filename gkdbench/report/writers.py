@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from gkdbench.report.layout import Cell, Column, Table
-from gkdbench.report.records import is_teacher, plain
+from gkdbench.report.pairing import COUNTED
+from gkdbench.report.records import class_metric, is_teacher, plain
 from gkdbench.report.visible_text import visible, with_minus
 from gkdbench.run.record import Record, SplitResult
 
@@ -136,12 +137,19 @@ def _figures(record: Record) -> Iterator[tuple[str, str, str, float | None]]:
         yield "summary", f"OOD without {target}", "", value
     for group, together in sorted(summary.groups.items()):
         yield "summary", f"{group} mean", "", together.mean
-        yield "summary", f"{group} pooled", "", together.pooled
+        if together.pooled is not None:
+            yield "summary", f"{group} pooled", "", together.pooled
     yield "summary", "gap", "", summary.gap
+    if record.corruptions:
+        yield "summary", "mPC", "", summary.mpc
+        yield "summary", "rPC", "", summary.rpc
     splits: list[tuple[str, SplitResult | None]] = [("in-domain", record.in_domain)]
     for split, result in [*splits, *record.targets.items()]:
         if result is None:
             continue
         yield record.metric, split, "", result.value
-        for name, iou in result.per_class.items():
-            yield "IoU", split, name, iou
+        if record.metric != COUNTED:  # a detector has several figures that others report
+            for key, value in result.metrics.items():
+                yield key, split, "", value
+        for name, of_class in result.per_class.items():
+            yield class_metric(record.metric), split, name, of_class

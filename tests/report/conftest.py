@@ -141,7 +141,8 @@ def matrix(make: MakeRecord) -> list[Record]:
     return [*done, make("frozen"), failed]
 
 
-STUDY_BENCHMARKS = {name: find_benchmark(name).benchmark for name in ("gtav", "gtav-acdc", "cityscapes", "potsdam-rgb")}
+STUDIED = ("gtav", "gtav-acdc", "cityscapes", "potsdam-rgb", "voc")
+STUDY_BENCHMARKS = {name: find_benchmark(name).benchmark for name in STUDIED}
 
 
 def study_content(

@@ -71,12 +71,27 @@ def test_a_class_that_nobody_has_is_a_dash(make: Any) -> None:
 
 
 def test_corruptions_by_severity(make: Any) -> None:
-    (comparison,) = compare([make("gkd", 0, [60.0, 41.0, 32.0, 23.0])])
     kinds = {"night": ("noise", 1), "fog": ("noise", 5), "rain": ("blur", 5)}
-    drawing = drawn(corruptions_figure, comparison, line_up(comparison.rows), kinds)
+    made = {target: {"kind": kind, "severity": severity} for target, (kind, severity) in kinds.items()}
+    (comparison,) = compare([make("gkd", 0, [60.0, 41.0, 32.0, 23.0], corruptions=made)])
+    drawing = drawn(corruptions_figure, comparison, line_up(comparison.rows))
     assert {"41", "32", "23", "–", "noise", "blur", "1", "5", "severity", "gkd"} <= set(said(drawing))
+    assert "Δ" not in drawing.caption
+    (plain,) = compare([make("gkd")])
     with figure_style():
-        assert corruptions_figure(comparison, line_up(comparison.rows), {"elsewhere": ("noise", 1)}) is None
+        assert corruptions_figure(plain, line_up(plain.rows)) is None
+
+
+def test_corruptions_differ_from_the_baseline_cell_by_cell(make: Any) -> None:
+    made = {"night": {"kind": "noise", "severity": 1}, "fog": {"kind": "noise", "severity": 5}}
+    records = [make("finetune", 0, [60.0, 40.0, 30.0, 9.0], corruptions=made)]
+    records.append(make("gkd", 0, [60.0, 47.0, 25.0, 9.0], corruptions=made))
+    (comparison,) = compare(records)
+    base = next(row for row in comparison.rows if row.label == "finetune")
+    drawing = drawn(corruptions_figure, comparison, line_up(comparison.rows, base))
+    texts = said(drawing)
+    assert {"47", "25", "40", "30", "+7", "−5", "Δ gkd"} <= set(texts) and "Δ finetune" not in texts
+    assert "difference to the baseline finetune" in drawing.caption
 
 
 def test_bars_have_the_height_of_the_value_and_whiskers_of_the_interval(make: Any) -> None:

@@ -337,7 +337,7 @@ LAYOUT = {
         ({"columns": [{"title": "x"}]}, "key 'columns.0': column 'x' needs published, measured or both"),
         (
             {"columns": [{"title": "x", "measured": {"benchmark": "gtav", "what": "tarket citys"}}]},
-            "key 'columns.0.measured': what 'tarket citys' is none of in_domain, ood, gap, target NAME",
+            "key 'columns.0.measured': what 'tarket citys' is none of in_domain, ood, gap, mpc, rpc, target NAME",
         ),
         ({"source": None}, "rows and source come together"),
         ({"rows": None}, "either rows .* or records"),

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gkdbench.data.dataset import open_split
-from gkdbench.errors import DataError, Interrupted
+from gkdbench.errors import Interrupted
 from gkdbench.metrics.confusion import tally
 from gkdbench.models.feature_picture import fitted, token_colours
 from gkdbench.report.curves import read_curves
 from gkdbench.report.examples import read_examples
+from gkdbench.run import curves, judging
 from gkdbench.run import examples as written
-from gkdbench.run import runner
 from gkdbench.run.curves import MOST_POINTS, write_curves
-from gkdbench.run.examples import MOST, Examples, shares
+from gkdbench.run.examples import MOST, MOST_CORRUPTED, Examples, shares
 from gkdbench.run.record import read_record
 from gkdbench.run.trained import trained_model
 
@@ -100,8 +100,8 @@ def test_a_run_that_was_cut_off_ends_with_all_files(do, shop, monkeypatch):
     assert (path.parent / "curves.json").is_file()
 
 
-def test_a_full_disk_is_one_line_and_scores_are_kept(do, shop, monkeypatch):
-    write = written.write_atomically
+def full_disk(monkeypatch, module):
+    write = module.write_atomically
 
     def full(path, _):
         def fails(stream):
@@ -109,16 +109,39 @@ def test_a_full_disk_is_one_line_and_scores_are_kept(do, shop, monkeypatch):
 
         write(path, fails)
 
-    monkeypatch.setattr(written, "write_atomically", full)
-    with pytest.raises(DataError, match=r"examples/00-image\.png: the disk is full; free some space and repeat"):
-        do("finetune")
-    (path,) = shop.store.root.glob("runs/*/record.json")
-    broken = read_record(path)
-    assert broken.status == "failed" and broken.summary is not None
-    assert read_examples(path.parent)[0] is None  # no index before its files
-    monkeypatch.undo()
+    monkeypatch.setattr(module, "write_atomically", full)
+
+
+def test_examples_that_cannot_be_written_are_a_warning(do, shop, monkeypatch):
+    full_disk(monkeypatch, written)
     (record,) = do("finetune")
-    assert record.summary == broken.summary and len(left_by(shop, record).every) == 5
+    (warning,) = [text for text in record.warnings if "random weights" not in text]
+    assert record.status == "done" and record.summary is not None
+    assert warning.startswith("no examples: ") and "examples/00-image.png: the disk is full" in warning
+    folder = shop.store.run_folder(record.run_id)
+    assert read_examples(folder)[0] is None  # no index before its files
+    assert read_record(folder / "record.json") == record and (folder / "curves.json").is_file()
+    assert f"warning: {warning}" in shop.display.said
+    monkeypatch.undo()
+    (again,) = do("finetune", fresh=True)
+    assert again.summary == record.summary and warning not in again.warnings and len(left_by(shop, again).every) == 5
+
+
+def test_curves_that_cannot_be_written_are_a_warning_after_the_scores(do, shop, monkeypatch):
+    full_disk(monkeypatch, curves)
+    saved = []
+    write_record = type(shop.store).write_record
+
+    def watched(self, record):
+        saved.append((record.summary is not None, any("curves" in text for text in record.warnings)))
+        write_record(self, record)
+
+    monkeypatch.setattr(type(shop.store), "write_record", watched)
+    (record,) = do("finetune")
+    (warning,) = [text for text in record.warnings if "random weights" not in text]
+    assert record.status == "done" and "no learning curves: " in warning and "the disk is full" in warning
+    assert (True, False) in saved and saved[-1] == (True, True)  # the scores were safe before
+    assert len(left_by(shop, record).every) == 5
 
 
 def test_features_that_cannot_be_drawn_cost_their_pictures_alone(do, shop, monkeypatch):
@@ -137,11 +160,14 @@ def test_examples_made_anew_take_the_place_of_the_old(do, shop):
     (record,) = do("finetune")
     folder = shop.store.run_folder(record.run_id) / "examples"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (folder / "77-image.png").write_bytes(b"old")
-    (folder / "notes.txt").write_text("a person's")
+    for name in ("77-image.png", "123-prediction.png", "08-features.jpg"):
+        (folder / name).write_bytes(b"old")
+    theirs = {"notes.txt": b"a person's", "01-notes.txt": b"a person's", "07-mine.png": b"a person's"}
+    for name, content in theirs.items():
+        (folder / name).write_bytes(content)
     do("finetune", fresh=True)
     after = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert after == {**before, "notes.txt": b"a person's"}
+    assert after == {**before, **theirs}
     assert len(before) == 5 * 4 + 1
 
 
@@ -197,6 +223,16 @@ def test_however_many_splits_there_are_the_examples_are_few(count):
     assert len(found) == min(count, MOST)
 
 
+@given(st.integers(0, 30), st.integers(0, 100))
+def test_corruptions_show_few_images_between_them(others, corrupted):
+    made = [f"c{number}" for number in range(corrupted)]
+    splits = [f"t{number}" for number in range(others)] + made
+    found = shares(splits, made)
+    assert sum(found.values()) <= MOST and sum(split in found for split in made) <= MOST_CORRUPTED
+    if others + min(corrupted, MOST_CORRUPTED) <= MOST:
+        assert set(splits[:others]) <= set(found) and sum(split in found for split in made) == min(corrupted, 4)
+
+
 def log_of(path, lines):
     path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
     return path
@@ -244,13 +280,13 @@ def test_a_run_on_cached_stages_has_their_curves(do, shop):
 
 def test_only_the_chosen_predictions_are_held(do, shop, monkeypatch):
     kept = []
-    judge = runner.judge
+    judge = judging.judge
 
     def watched(*args, **more):
         result = judge(*args, **more)
         kept.append((sorted(result.kept), len(result.names)))
         return result
 
-    monkeypatch.setattr(runner, "judge", watched)
+    monkeypatch.setattr(judging, "judge", watched)
     do("frozen")
     assert [(len(numbers), count) for numbers, count in kept] == [(2, 2), (2, 3), (1, 1)]

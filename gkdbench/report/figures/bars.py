@@ -1,4 +1,4 @@
-"""Bars: the IoU of every class, a series per row."""
+"""Bars: what every class has, a series per row."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gkdbench.report.comparison import IN_DOMAIN, Comparison
-from gkdbench.report.figures.captions import bars_told, particulars, seeds_told, sentences, source_told
+from gkdbench.report.figures.captions import bars_told, having_told, particulars, seeds_told, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
 from gkdbench.report.figures.frame import frame
 from gkdbench.report.figures.readings import class_reading, half_interval
@@ -21,7 +21,7 @@ _PANEL = 118.0
 
 
 def classes_figure(comparison: Comparison, series: Sequence[Series], forms: Collection[str] = FORMS) -> Drawing | None:
-    """Draw the IoU of every class, in-domain and averaged over the targets."""
+    """Draw what every class has, in-domain and averaged over the targets."""
     shown = most_telling(series, MOST_BARS)
     classes = comparison.classes[:MOST_CLASSES]
     if not classes or not shown:
@@ -34,19 +34,19 @@ def classes_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
     deep = key_height(shown, columns)
     sheet = Sheet(inner + 52, 2 * (_PANEL + 20) + foot + deep + 12)
     top = sheet.height - 18
-    for title, split in ((IN_DOMAIN, IN_DOMAIN), ("mean over targets", None)):
+    for title, split in ((IN_DOMAIN, IN_DOMAIN), (f"mean over {comparison.shifts_told}", None)):
         axes = sheet.panel(40, top - _PANEL, inner, _PANEL)
         _bars(axes, shown, classes, split, comparison)
         sheet.write(40, top + 9, title, 9)
         axes.set_xticks([])
-        frame(sheet, axes, up="IoU, %", grid="y")
+        frame(sheet, axes, up=f"{comparison.class_metric}, %", grid="y")
         if split is None:
             _names(sheet, axes, ticks, turned)
         top -= _PANEL + 20
     key(sheet, shown, 40, deep + 4, columns, "patches")
     missing = len(comparison.classes) - len(classes)
     caption = sentences(
-        "IoU per class in percent, in-domain and averaged over the targets that have the class.",
+        f"{comparison.class_metric} per class in percent, in-domain and averaged over the {having_told(comparison)}.",
         source_told(comparison),
         left_out(series, shown),
         f"The first {len(classes)} classes; {missing} left out." if missing else "",
@@ -54,7 +54,7 @@ def classes_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
         bars_told(shown),
     )
     details = particulars(comparison, series, shown)
-    label = f"Bars: IoU of {len(classes)} classes for {len(shown)} rows of {comparison.title}."
+    label = f"Bars: {comparison.class_metric} of {len(classes)} classes for {len(shown)} rows of {comparison.title}."
     return finish(sheet.figure, f"{comparison.slug}-classes", caption, details, label=label, forms=forms)
 
 
@@ -67,7 +67,7 @@ def _bars(
     for index, one in enumerate(shown):
         corners = []
         for group, name in enumerate(classes):
-            stat = class_reading(one.row, name, split, comparison.targets)
+            stat = class_reading(one.row, name, split, comparison.shifts)
             if stat is None:
                 continue
             left = group + (index - len(shown) / 2) * width

@@ -50,6 +50,11 @@ def bars_told(shown: Sequence[Series]) -> str:
     return "Error bars: 95 % t-interval of the mean over seeds, for rows of several."
 
 
+def having_told(comparison: Comparison) -> str:
+    """Say over which targets what a class has is averaged."""
+    return f"{comparison.shifts_told} {'that' if comparison.shifts == comparison.targets else 'and'} have the class"
+
+
 def source_told(comparison: Comparison) -> str:
     """Say on what the runs were judged."""
     return f"{comparison.title}."
@@ -58,7 +63,7 @@ def source_told(comparison: Comparison) -> str:
 def particulars(comparison: Comparison, series: Sequence[Series], shown: Sequence[Series]) -> tuple[str, ...]:
     """Return what the caption file adds: data, means, seeds and run digests of the rows shown, rows left out."""
     rule = MEAN_RULES.get(comparison.mean_rule)
-    averaged = ", ".join(comparison.averaged)
+    averaged = comparison.told(comparison.averaged)
     found = [
         f"Data: {comparison.title}. {comparison.subtitle}",
         f"{comparison.metric} in percent; mean over classes: rule {comparison.mean_rule}"

@@ -1,7 +1,7 @@
 """All figures of one comparison, and those of published values."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from gkdbench.metrics.statistics import Ranking
 from gkdbench.report.comparison import Comparison, MethodRow
 from gkdbench.report.figures.bars import classes_figure
+from gkdbench.report.figures.boxes import boxes_figure
 from gkdbench.report.figures.cost import cost_figure
 from gkdbench.report.figures.curves import curves_figure
 from gkdbench.report.figures.drawing import FORMS, Drawing
@@ -36,8 +37,6 @@ class Subject:
     """The row that others are compared with; None: no differences, no arrows."""
     ranking: Ranking | None = None
     """Average ranks of its rows, by name; None: no diagram of them."""
-    corruptions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
-    """Of each target that is a corruption its kind and severity."""
 
 
 class Drawn(NamedTuple):
@@ -76,11 +75,10 @@ def draw_comparison(
     baseline: MethodRow | None = None,
     ranking: Ranking | None = None,
     folders: Mapping[str, Path] | None = None,
-    corruptions: Mapping[str, tuple[str, int]] | None = None,
     forms: Collection[str] = FORMS,
 ) -> tuple[Drawing, ...]:
     """Draw the figures of one comparison, those that can be drawn; see Subject and draw_report."""
-    return _drawings(draw(_jobs(Subject(comparison, baseline, ranking, corruptions or {}), folders or {}, forms)))
+    return _drawings(draw(_jobs(Subject(comparison, baseline, ranking), folders or {}, forms)))
 
 
 def draw_published(forms: Collection[str] = FORMS) -> tuple[Drawing, ...]:
@@ -102,17 +100,18 @@ def _jobs(subject: Subject, folders: Mapping[str, Path], forms: Collection[str])
         return []
     jobs: dict[str, Callable[[], Drawing | None]] = {
         "targets": partial(targets_figure, comparison, series, forms),
+        "corruptions": partial(corruptions_figure, comparison, series, forms),
         "scatter": partial(scatter_figure, comparison, series, forms),
         "heatmap": partial(heatmap_figure, comparison, series, forms),
         "classes": partial(classes_figure, comparison, series, forms),
         "radar": partial(radar_figure, comparison, series, forms),
         "cost": partial(cost_figure, comparison, series, forms),
         "curves": partial(curves_figure, comparison, series, folders, forms),
-        "examples": partial(examples_figure, comparison, series, folders, forms),
+        "examples": partial(
+            examples_figure if comparison.counted else boxes_figure, comparison, series, folders, forms
+        ),
         "features": partial(features_figure, comparison, series, folders, forms),
     }
     if subject.ranking is not None:
         jobs["ranks"] = partial(ranks_figure, comparison, subject.ranking, forms)
-    if subject.corruptions:
-        jobs["corruptions"] = partial(corruptions_figure, comparison, series, subject.corruptions, forms)
     return [Job(f"{comparison.title}: {name}", make) for name, make in jobs.items()]

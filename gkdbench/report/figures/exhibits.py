@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from gkdbench.errors import DataError
 from gkdbench.report.comparison import IN_DOMAIN, Comparison
@@ -14,8 +15,13 @@ from gkdbench.report.figures.wall import reduced
 from gkdbench.run.record import Record
 
 MOST_SPLITS = 8
+MOST_CORRUPTED = 2
+"""Of them corruptions, where there are other splits enough."""
 _MOST_READ = 64
 """Rows whose examples are looked at, those that figures show first."""
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ class Exhibition:
     faults: list[str] = field(default_factory=list)
     """What could not be read."""
 
-    def attempt(self, read: Callable[[Example, str], Picture], example: Example, kind: str) -> Picture | None:
-        """Return an example's picture; None, and a fault more, where it cannot be read."""
+    def attempt(self, read: Callable[[Example, str], Found], example: Example, kind: str) -> Found | None:
+        """Return an example's picture, or its boxes; None, and a fault more, where they cannot be read."""
         try:
             return read(example, kind)
         except DataError as error:
@@ -84,9 +90,18 @@ def images_shown(comparison: Comparison, exhibits: Sequence[Exhibit]) -> list[tu
         if every:
             # max keeps the first of equals
             found.append((split, max(every, key=lambda name: sum(name in group for group in names))))
-    if len(found) <= MOST_SPLITS:
-        return found
-    return [found[step * (len(found) - 1) // (MOST_SPLITS - 1)] for step in range(MOST_SPLITS)]
+    corrupted = [line for line in found if line[0] in comparison.corruptions]
+    others = [line for line in found if line not in corrupted]
+    # corruptions are the same images again: a few stand for all
+    corrupted = _spread(corrupted, max(MOST_CORRUPTED, MOST_SPLITS - len(others)))
+    return [*_spread(others, MOST_SPLITS - len(corrupted)), *corrupted]
+
+
+def _spread(lines: list[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """Return at most so many lines, evenly spaced."""
+    if len(lines) <= most:
+        return lines
+    return [lines[step * (len(lines) - 1) // max(most - 1, 1)] for step in range(most)]
 
 
 def _left_as(split: str) -> str:

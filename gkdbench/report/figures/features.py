@@ -22,7 +22,7 @@ from gkdbench.report.figures.exhibits import (
     told,
 )
 from gkdbench.report.figures.series import Series
-from gkdbench.report.figures.wall import Wall, heights_of, lean
+from gkdbench.report.figures.wall import Wall, heights_of, lean, reduced
 
 MOST_ENCODERS = 6
 Maps = list[Picture | None]
@@ -73,7 +73,8 @@ def _maps(whole: Exhibition, exhibit: Exhibit, lines: Sequence[tuple[str, str]])
     for line in lines:
         example = example_of(exhibit, *line)
         left = example is not None and "features" in example.files
-        found.append(whole.attempt(exhibit.examples.colours, example, "features") if example and left else None)
+        picture = whole.attempt(exhibit.examples.colours, example, "features") if example and left else None
+        found.append(None if picture is None else reduced(picture, smooth=False))
     return found
 
 

@@ -10,13 +10,14 @@ from matplotlib.colors import Colormap
 from numpy.typing import NDArray
 
 from gkdbench.report.comparison import Comparison, split_of
-from gkdbench.report.figures.captions import particulars, seeds_told, sentences, source_told
+from gkdbench.report.corruptions import kinds_of, severities_of
+from gkdbench.report.figures.captions import having_told, particulars, seeds_told, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
 from gkdbench.report.figures.readings import class_reading, finite
 from gkdbench.report.figures.series import Series, left_out, most_telling
 from gkdbench.report.figures.sheet import Sheet, text_width
 from gkdbench.report.figures.style import INK, NORMAL, ON_DARK, ON_LIGHT, SMALL, TITLE, one_name
-from gkdbench.run.record import Record
+from gkdbench.run.record import Corruption, Record
 
 MOST_CLASSES = 60
 MOST_CELLS = 700
@@ -28,13 +29,15 @@ _HEAD = 20.0
 _WIDEST = 900.0
 
 Values = NDArray[np.float64]
+Map = tuple[Values, str, Colormap, tuple[float, float], str]
+"""Values, title, colours, the values at their ends, how values are written."""
 
 
 def heatmap_figure(comparison: Comparison, series: Sequence[Series], forms: Collection[str] = FORMS) -> Drawing | None:
-    """Draw every row's IoU per class, averaged over the targets, and what it is above the baseline (Fig 9)."""
+    """Draw what every row has per class, averaged over the targets, and what it is above the baseline (Fig 9)."""
     shown = most_telling(series)
     classes = comparison.classes[:MOST_CLASSES]
-    values = _class_values(shown, classes, comparison.targets)
+    values = _class_values(shown, classes, comparison.shifts)
     if not np.isfinite(values).any():
         return None
     names, ticks = [one.name for one in shown], [one_name(name, 18) for name in classes]
@@ -44,8 +47,8 @@ def heatmap_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
     left = max(max(map(text_width, names)) + 10, foot)
     wide, deep = max(cell * len(classes), 210.0), _LINE * len(shown)
     beside = left + 2 * wide + 24 <= _WIDEST
-    maps: list[tuple[Values, str, Colormap, tuple[float, float], str]] = [
-        (values, "IoU over targets, %", matplotlib.colormaps["cividis"], (0.0, 100.0), "{:.0f}")
+    maps: list[Map] = [
+        (values, f"{comparison.class_metric} over targets, %", matplotlib.colormaps["cividis"], (0.0, 100.0), "{:.0f}")
     ]
     if base is not None:
         change = values - values[shown.index(base)]
@@ -65,7 +68,7 @@ def heatmap_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
             _rows(sheet, names, left, top, deep)
     missing = len(comparison.classes) - len(classes)
     caption = sentences(
-        "IoU of every class in percent, averaged over the targets that have the class"
+        f"{comparison.class_metric} of every class in percent, averaged over the {having_told(comparison)}"
         + (f", and the difference to the baseline {base.name} in points." if base is not None else "."),
         source_told(comparison),
         left_out(series, shown),
@@ -73,53 +76,73 @@ def heatmap_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
         seeds_told(shown),
         "Means over seeds, rounded to whole numbers; a dash where there is no value.",
     )
-    label = f"Heat map: IoU of {len(classes)} classes for {len(shown)} rows of {comparison.title}."
+    judged, rows = comparison.class_metric, len(shown)
+    label = f"Heat map: {judged} of {len(classes)} classes for {rows} rows of {comparison.title}."
     details = particulars(comparison, series, shown)
     return finish(sheet.figure, f"{comparison.slug}-heatmap", caption, details, label=label, forms=forms)
 
 
 def corruptions_figure(
-    comparison: Comparison,
-    series: Sequence[Series],
-    corruptions: Mapping[str, tuple[str, int]],
-    forms: Collection[str] = FORMS,
+    comparison: Comparison, series: Sequence[Series], forms: Collection[str] = FORMS
 ) -> Drawing | None:
-    """Draw a map of corruption by severity per row; `corruptions` says of each target what it is."""
-    known = {target: corruptions[target] for target in comparison.targets if target in corruptions}
+    """Draw a map of corruption by severity per row, and below it what it is above the baseline."""
+    known = comparison.corruptions
     shown = most_telling(series, MOST_MAPS)
-    kinds = list(dict.fromkeys(kind for kind, _ in known.values()))
-    severities = sorted({severity for _, severity in known.values()})
+    kinds, severities = kinds_of(known), severities_of(known)
     grids = [_corruption_values(one, known, kinds, severities) for one in shown]
     if not known or not shown or not np.isfinite(grids).any():
         return None
+    maps = _corruption_maps(shown, grids)
     names, ticks = [one_name(kind, 24) for kind in kinds], [str(severity) for severity in severities]
-    limits = (float(np.floor(np.nanmin(grids))), float(np.ceil(np.nanmax(grids))))
     left, cell = max(map(text_width, names)) + 10, 26.0
-    wide, deep = max(cell * len(ticks), 140.0), _LINE * len(kinds)
-    across = min(len(shown), 3)
+    wide, deep = max(cell * len(ticks), 150.0), _LINE * len(kinds)
+    across = min(max(map(len, maps)), 3)
     block = _HEAD + deep + 30
-    sheet = Sheet(left + across * (wide + 14), block * -(-len(shown) // across))
-    colours = matplotlib.colormaps["cividis"]
-    for index, (one, found) in enumerate(zip(shown, grids, strict=True)):
-        at = left + (index % across) * (wide + 14)
-        top = sheet.height - (index // across) * block - _HEAD
-        _map(sheet, found, at, top, wide, deep, colours, limits, "{:.0f}")
-        _scale(sheet, at, top, wide, one.name, colours, limits, "{:.0f}")
-        for place, tick in enumerate(ticks):
-            sheet.write(at + (place + 0.5) * wide / len(ticks), top - deep - 8, tick, side="center")
-        sheet.write(at + wide / 2, top - deep - 19, "severity", side="center")
-        if at == left:
-            _rows(sheet, names, left, top, deep)
+    sheet = Sheet(left + across * (wide + 14), block * sum(-(-len(part) // across) for part in maps))
+    top = sheet.height - _HEAD
+    for part in maps:
+        for index, (found, title, colours, limits, form) in enumerate(part):
+            at, high = left + (index % across) * (wide + 14), top - (index // across) * block
+            _map(sheet, found, at, high, wide, deep, colours, limits, form)
+            _scale(sheet, at, high, wide, title, colours, limits, form)
+            for place, tick in enumerate(ticks):
+                sheet.write(at + (place + 0.5) * wide / len(ticks), high - deep - 8, tick, side="center")
+            sheet.write(at + wide / 2, high - deep - 19, "severity", side="center")
+            if at == left:
+                _rows(sheet, names, left, high, deep)
+        top -= -(-len(part) // across) * block
+    base = next((one for one in shown if one.baseline), None)
     caption = sentences(
-        f"{comparison.metric} in percent on each corruption by its severity.",
+        f"{comparison.metric} in percent on the in-domain images under each corruption, by severity"
+        + (f"; below (Δ), the difference to the baseline {base.name} in points." if base and len(maps) > 1 else "."),
         source_told(comparison),
         left_out(series, shown),
         seeds_told(shown),
-        "Means over seeds, rounded to whole numbers; one scale for all rows.",
+        "Means over seeds, rounded to whole numbers; one scale for all values"
+        + (" and one for all differences." if len(maps) > 1 else "."),
+        "A dash where there is no value." if not np.isfinite(grids).all() else "",
     )
     label = f"Heat maps: {comparison.metric} of {len(shown)} rows by {len(kinds)} corruptions and severity."
     details = particulars(comparison, series, shown)
     return finish(sheet.figure, f"{comparison.slug}-corruptions", caption, details, label=label, forms=forms)
+
+
+def _corruption_maps(shown: Sequence[Series], grids: Sequence[Values]) -> list[list[Map]]:
+    """Return the maps of all rows, then those of differences where there is a baseline to differ from."""
+    limits = (float(np.floor(np.nanmin(grids))), float(np.ceil(np.nanmax(grids))))
+    colours = matplotlib.colormaps["cividis"]
+    found: list[list[Map]] = [
+        [(grid, one.name, colours, limits, "{:.0f}") for one, grid in zip(shown, grids, strict=True)]
+    ]
+    base = next((index for index, one in enumerate(shown) if one.baseline), None)
+    changes = [
+        (one, grid - grids[base]) for index, (one, grid) in enumerate(zip(shown, grids, strict=True)) if index != base
+    ] if base is not None else []  # fmt: skip
+    if any(np.isfinite(change).any() for _, change in changes):
+        reach = max(float(np.ceil(np.nanmax(np.abs([change for _, change in changes])))), 1.0)
+        ends, apart = (-reach, reach), matplotlib.colormaps["PuOr"]
+        found.append([(change, f"Δ {one.name}", apart, ends, "{:+.0f}") for one, change in changes])
+    return found
 
 
 def _class_values(shown: Sequence[Series], classes: Sequence[str], targets: Sequence[str]) -> Values:
@@ -129,14 +152,14 @@ def _class_values(shown: Sequence[Series], classes: Sequence[str], targets: Sequ
 
 
 def _corruption_values(
-    one: Series, known: Mapping[str, tuple[str, int]], kinds: Sequence[str], severities: Sequence[int]
+    one: Series, known: Mapping[str, Corruption], kinds: Sequence[str], severities: Sequence[int]
 ) -> Values:
     """Return [kinds, severities]; nan where there is no value."""
     grid = np.full((len(kinds), len(severities)), np.nan)
-    for target, (kind, severity) in known.items():
+    for target, corruption in known.items():
         stat = finite(one.row, partial(_value, target=target))
         if stat is not None:
-            grid[kinds.index(kind), severities.index(severity)] = stat.mean
+            grid[kinds.index(corruption.kind), severities.index(corruption.severity)] = stat.mean
     return grid
 
 

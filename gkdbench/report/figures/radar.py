@@ -64,7 +64,7 @@ def radar_figure(comparison: Comparison, series: Sequence[Series], forms: Collec
     """Draw in-domain and the targets as axes, each from the lowest value shown to the highest."""
     shown = most_telling(series, MOST_LINES)
     picks = summary_picks(comparison)
-    axes = [IN_DOMAIN, *comparison.targets]
+    axes = [IN_DOMAIN, *comparison.singled]
     if len(axes) > MOST_AXES or len(axes) < FEWEST_AXES or not shown:
         return None
     outlines = []
@@ -80,8 +80,9 @@ def radar_figure(comparison: Comparison, series: Sequence[Series], forms: Collec
     _radar(sheet, (210, deep + 48 + _RADIUS), [(one_name(name, 20), "") for name in axes], outlines)
     key(sheet, shown, 20, deep + 6, columns, "lines")
     caption = sentences(
-        f"{comparison.metric} in percent, in-domain and on each target. Each axis is linear from the lowest value "
-        "shown (inner ring) to the highest (rim), both printed at its end, so distances on two axes do not compare.",
+        f"{comparison.metric} in percent, in-domain and on each of the {comparison.shifts_told}. Each axis is linear "
+        "from the lowest value shown (inner ring) to the highest (rim), both printed at its end, so distances on two "
+        "axes do not compare.",
         source_told(comparison),
         left_out(series, shown),
         seeds_told(shown),

@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean
 
 from gkdbench.metrics.statistics import t_interval
-from gkdbench.report.comparison import MethodRow, Stat, split_of
-from gkdbench.report.tables import Pick, class_stat
-from gkdbench.run.record import Record
+from gkdbench.report.comparison import MethodRow, Stat
+from gkdbench.report.tables import Pick, class_mean, class_stat
 
 OOD = "OOD mean"
 
@@ -27,17 +25,5 @@ def finite(row: MethodRow, pick: Pick) -> Stat | None:
 
 
 def class_reading(row: MethodRow, name: str, split: str | None, targets: Sequence[str]) -> Stat | None:
-    """Return a class's IoU on a split; without one averaged over the targets that have the class, per run."""
-    if split is not None:
-        return class_stat(row, split, name)
-
-    def pick(record: Record) -> float | None:
-        found = []
-        for target in targets:
-            result = split_of(record, target)
-            value = result.per_class.get(name) if result else None
-            if value is not None:
-                found.append(value)
-        return fmean(found) if found else None
-
-    return row.stat(pick)
+    """Return what a class has on a split; without one averaged over the targets that have the class, per run."""
+    return class_mean(row, name, targets) if split is None else class_stat(row, split, name)

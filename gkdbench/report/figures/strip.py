@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from gkdbench.report.comparison import IN_DOMAIN, Comparison, Stat
+from gkdbench.report.corruptions import MPC
 from gkdbench.report.figures.captions import particulars, seeds_told, sentences, source_told
 from gkdbench.report.figures.drawing import FORMS, Drawing, finish
 from gkdbench.report.figures.frame import frame
@@ -22,11 +23,12 @@ _LINE = 12.5
 
 
 def targets_figure(comparison: Comparison, series: Sequence[Series], forms: Collection[str] = FORMS) -> Drawing | None:
-    """Draw in-domain, each target and the OOD mean: a point per seed, a box where there are five or more."""
+    """Draw in-domain, each target and the means of targets: a point per seed, a box where there are five or more."""
     shown = most_telling(series)
     picks = summary_picks(comparison)
-    targets = comparison.targets[: MOST_PANELS - 2]
-    titles = [IN_DOMAIN, *targets, OOD]
+    last = [OOD, MPC] if comparison.corruptions else [OOD]
+    targets = comparison.singled[: MOST_PANELS - 1 - len(last)]
+    titles = [IN_DOMAIN, *targets, *last]
     stats = {title: [finite(one.row, picks[title]) for one in shown] for title in titles}
     if not any(stat for found in stats.values() for stat in found):
         return None
@@ -46,7 +48,7 @@ def targets_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
         sheet.write(left - 6, 32 + deep - 3 - (index + 0.5) * _LINE, one.name, side="right")
     sheet.write(left + len(titles) * (wide + 8) / 2, 8, f"{comparison.metric}, %", side="center")
     quartiles = any(stat and stat.n >= BOX_SEEDS for found in stats.values() for stat in found)
-    missing = len(comparison.targets) - len(targets)
+    missing = len(comparison.singled) - len(targets)
     caption = sentences(
         f"{comparison.metric} in percent on each split: a point per seed, a bar at the mean over several"
         + (f", a box of the quartiles from {BOX_SEEDS} seeds on." if quartiles else "."),
@@ -56,6 +58,7 @@ def targets_figure(comparison: Comparison, series: Sequence[Series], forms: Coll
         "Hollow: out of the ranking." if not all(one.row.comparable for one in shown) else "",
         left_out(series, shown),
         f"The first {len(targets)} targets; {missing} left out." if missing else "",
+        f"{MPC}: mean over {comparison.told(comparison.corruptions)}." if comparison.corruptions else "",
         seeds_told(shown),
     )
     label = f"Points: {comparison.metric} of {len(shown)} rows on {', '.join(titles)}."

@@ -29,12 +29,22 @@ _TALLEST = 1.4
 class Wall:
     """Where pictures hang: a line per image, a column per run, names at the left and above."""
 
-    def __init__(self, lines: Sequence[tuple[str, str]], heights: Sequence[float], stories: int, columns: int) -> None:
-        """Lay lines out by split and image, their pictures of such heights, each as many high as there are stories."""
-        self._lines, self._heights, self._stories = lines, heights, stories
+    def __init__(
+        self,
+        lines: Sequence[tuple[str, str]],
+        heights: Sequence[float],
+        stories: int,
+        columns: int,
+        cell: float = CELL,
+    ) -> None:
+        """Lay lines out by split and image, their pictures of such heights, each as many high as there are stories.
+
+        cell: width of a picture, in points.
+        """
+        self._lines, self._heights, self._stories, self._cell = lines, heights, stories, cell
         wide = [max(text_width(one_name(split)), text_width(one_name(image), SMALL)) for split, image in lines]
         self._gutter = min(max(wide) + 8, _GUTTER)
-        self.width = self._gutter + columns * (CELL + GAP)
+        self.width = self._gutter + columns * (cell + GAP)
         self.height = HEAD + sum(stories * (height + GAP) + GAP for height in heights)
 
     def put_up(self, foot: float) -> Sheet:
@@ -49,36 +59,44 @@ class Wall:
     def head(self, column: int, name: str, below: str) -> None:
         """Write what a column shows."""
         left = self._left(column)
-        self.sheet.write(left, self.sheet.height - 9, fitting(name, CELL), NORMAL)
-        self.sheet.write(left, self.sheet.height - 19, fitting(below, CELL, SMALL), SMALL)
+        self.sheet.write(left, self.sheet.height - 9, fitting(name, self._cell), NORMAL)
+        self.sheet.write(left, self.sheet.height - 19, fitting(below, self._cell, SMALL), SMALL)
 
     def hang(
         self, picture: Picture | None, line: int, column: int, story: int = 0, *, like: Picture | None = None
-    ) -> None:
+    ) -> tuple[float, float, float, float]:
         """Hang a picture [H, W, 3] up, its pixels as they are; a dash where there is none.
 
-        like: the picture whose proportions it takes, by default its own.
+        like: the picture whose proportions it takes, by default its own. Returns where it hangs, as `place` does.
         """
+        at = self.place(picture if like is None else like, line, column, story)
+        left, bottom, wide, height = at
+        if picture is None:
+            self.sheet.write(left + wide / 2, bottom + height / 2, "–", NORMAL, "center")
+        else:
+            self.sheet.picture(picture, left, bottom, wide, height)
+        return at
+
+    def place(
+        self, like: Picture | None, line: int, column: int, story: int = 0
+    ) -> tuple[float, float, float, float]:
+        """Return left, bottom, width and height of where a picture of such proportions hangs."""
         height, left = self._heights[line], self._left(column)
         bottom = self._top(line) - (story + 1) * (height + GAP) + GAP
-        if picture is None:
-            self.sheet.write(left + CELL / 2, bottom + height / 2, "–", NORMAL, "center")
-            return
-        shape = (picture if like is None else like).shape
-        wide = min(CELL, height * shape[1] / shape[0])
-        self.sheet.picture(picture, left, bottom, wide, height)
+        wide = self._cell if like is None else min(self._cell, height * like.shape[1] / like.shape[0])
+        return left, bottom, wide, height
 
     def _left(self, column: int) -> float:
-        return self._gutter + column * (CELL + GAP)
+        return self._gutter + column * (self._cell + GAP)
 
     def _top(self, line: int) -> float:
         above = sum(self._stories * (height + GAP) + GAP for height in self._heights[:line])
         return self.sheet.height - HEAD - above
 
 
-def heights_of(images: Iterable[Picture | None]) -> list[float]:
+def heights_of(images: Iterable[Picture | None], cell: float = CELL) -> list[float]:
     """Return the height in points of each line, by the shape of its image."""
-    return [CELL / 2 if one is None else CELL * min(one.shape[0] / one.shape[1], _TALLEST) for one in images]
+    return [cell / 2 if one is None else cell * min(one.shape[0] / one.shape[1], _TALLEST) for one in images]
 
 
 def reduced(picture: Picture, *, smooth: bool) -> Picture:
