@@ -7,6 +7,7 @@ paired bootstrap over images needs no more. Rows go to disk as they come, so a r
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,12 @@ class DetectionsFile:
                 os.replace(self._temporary, self._path)
 
     def discard(self) -> None:
-        """Leave nothing of a file that was not finished."""
+        """Leave nothing of a file that was not finished; raises nothing that would hide why it was not."""
         if self._writer is not None:
-            self._writer.close()
-        self._temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # a full disk refuses the last bytes too
+                self._writer.close()
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
 
     def _flush(self) -> None:
         if not self._rows:
