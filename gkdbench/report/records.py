@@ -125,7 +125,7 @@ def budget_key(record: Record) -> tuple[tuple[str, float], ...]:
     """Return what tells whether two runs of a method saw equally much, per data role."""
     counted = ("images", "student_passes", "teacher_passes")
     return tuple(
-        (f"{role}.{name}", section[name])
+        (f"{role}.{name}", float(section[name]))  # whole numbers come back from a file as floats
         for role, section in sorted(record.budget.items())
         for name in counted
         if name in section

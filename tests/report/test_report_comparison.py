@@ -131,6 +131,14 @@ def test_another_budget_or_recipe_shares_no_mean(make: MakeRecord) -> None:
     assert "another recipe" in notes and "joint" in notes
 
 
+def test_a_budget_of_whole_numbers_is_the_one_that_a_file_gives_back(make: MakeRecord) -> None:
+    budget = {"source": {"images": 800, "student_passes": 800, "teacher_passes": 0}}
+    runs = [make("gkd", 0, budget=budget), make("gkd", 1, budget=budget)]
+    runs[0].budget = {role: {name: int(value) for name, value in part.items()} for role, part in budget.items()}
+    runs[1].budget = {role: {name: float(value) for name, value in part.items()} for role, part in budget.items()}
+    assert [row.cells[-1].text for row in method_table(only(runs)).rows] == ["2"]
+
+
 def test_runs_on_other_data_share_no_mean(make: MakeRecord) -> None:
     runs = [make("gkd", 0), make("gkd", 1), make("finetune"), make("frozen"), make("cwd")]
     for record in runs[:-1]:
