@@ -19,7 +19,7 @@ def tables() -> str:
     """Return the method tables of results/published as Markdown."""
     files = sorted((ROOT / "results" / "published").glob("*/record.json"))
     parts = []
-    for table in terminal_tables(read_record(file) for file in files):
+    for table in sorted(terminal_tables(read_record(file) for file in files), key=lambda table: table.title):
         header, *rows = table.rows
         lines = [f"**{table.title}**, {table.metric} in percent", ""]
         lines += [_line(header), _line(["---"] + ["---:"] * (len(header) - 1))]
