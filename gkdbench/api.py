@@ -1,6 +1,7 @@
 """All that a method may import: the contract and the names its code is written with."""
 
+from gkdbench.data.stream import Boxes
 from gkdbench.engine.stage import Pair, Side, Stage, Step, Taps, View
 from gkdbench.errors import Unsupported
 
-__all__ = ["Pair", "Side", "Stage", "Step", "Taps", "Unsupported", "View"]
+__all__ = ["Boxes", "Pair", "Side", "Stage", "Step", "Taps", "Unsupported", "View"]

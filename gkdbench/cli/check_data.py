@@ -95,6 +95,8 @@ def check_data(
         if materialise and not health.problems:
             for one in corrupted:
                 one.write(effort.workers, stop.check, display)
+    if materialise and health.problems:
+        say("--materialise: nothing was written, since the data have problems")
     sheet = draw(health, out or Path(f"{subject.name}-contact-sheet.png"))
     if as_json:
         print_json(document(health, sheet, corrupted))

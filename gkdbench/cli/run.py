@@ -278,11 +278,11 @@ def _conclude(
         print_json([record.model_dump(mode="json", by_alias=True) for record in records])
     else:
         for number, table in enumerate(terminal_tables(records)):
-            print(("\n" if number else "") + table.title)
+            print(("\n" if number else "") + f"{table.title}, {table.metric} in percent")
             print_table([list(row) for row in table.rows])
             for note in table.notes:
                 print(note)
     if with_report:
         built = build_report(results, results / "report")
-        for label, suffix in (("table", ".md"), ("page ", ".html")):
-            say(f"{label}: {next(path for path in built.files if path.suffix == suffix)}")
+        for label, name in (("table", "report.md"), ("page ", "report.html")):
+            say(f"{label}: {next(path for path in built.files if path.name == name)}")

@@ -54,7 +54,7 @@ def make_fabric(device: str, devices: int) -> Fabric:
             find_unused_parameters=True,
             broadcast_buffers=False,
             process_group_backend="nccl" if accelerator == "cuda" else "gloo",
-            timeout=timedelta(hours=6),  # the first rank judges while the others wait
+            timeout=timedelta(days=14),  # the first rank judges while the others wait, all 75 corruptions where asked
         )
     fabric = Fabric(accelerator=accelerator, devices=devices, strategy=strategy)
     fabric.launch()

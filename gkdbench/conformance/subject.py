@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from gkdbench.data.stream import seed_of
+from gkdbench.data.seeds import seed_of
 from gkdbench.engine.stage import Pair, Stage
 from gkdbench.errors import UsageError
 from gkdbench.run.method_code import load_factory

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gkdbench.conformance.queries import QueryHead
-from gkdbench.data.stream import Batch, Samples, Share, batches, seed_of
+from gkdbench.data.seeds import seed_of
+from gkdbench.data.stream import Batch, Samples, Share, batches
 from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.engine.stage import Pair, Side, Stage
 from gkdbench.models.encoder import Encoder

@@ -185,7 +185,8 @@ def open_split(
         inner = open_split(split.of, benchmark, folder, place, limit=limit, labelled=labelled, progress=progress)
         kept = None
         if place.corrupted_folder().is_dir():
-            of = split_digest(split.of, benchmark, folder, place, limit, labelled=False)
+            # whole: what is kept serves its first images too, for an image's pixels depend on its name
+            of = split_digest(split.of, benchmark, folder, place, labelled=False)
             kept = KeptImages(place.corrupted_folder(), of, split.kind, split.severity)
         return corrupted_dataset(inner, split.kind, split.severity, kept)
     if isinstance(split, FolderSplit):
@@ -271,8 +272,10 @@ def _check_kind(split: StreetsSplit, benchmark: LabelSpace, labelled: bool) -> N
             f"benchmark {benchmark.name!r}: the streets renderer has no kind {split.kind!r}"
             f"{nearest(split.kind, KINDS)} (known: {', '.join(KINDS)})"
         )
-    known = OBJECT_CLASSES if split.labels == "boxes" else CLASSES
-    if labelled and (len(benchmark.classes) != len(known) or benchmark.ignore != IGNORE or benchmark.label_map):
+    boxes = split.labels == "boxes"
+    known = OBJECT_CLASSES if boxes else CLASSES
+    other = list(benchmark.classes) != list(known) if boxes else len(benchmark.classes) != len(known)
+    if labelled and (other or benchmark.ignore != IGNORE or benchmark.label_map):
         raise UsageError(
             f"benchmark {benchmark.name!r}: the streets renderer has the {len(known)} classes "
             f"{', '.join(known)}, ignore {IGNORE} and no label_map"

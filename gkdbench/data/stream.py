@@ -4,7 +4,6 @@ Everything is a function of (seed, epoch, index): independent of the number of w
 resumable at any step.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -87,12 +86,6 @@ class Ticket:
 
     step: int
     position: int
-
-
-def seed_of(*parts: int | str) -> int:
-    """Return a 63-bit seed that depends on every part and on nothing else."""
-    text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 @dataclass(frozen=True)

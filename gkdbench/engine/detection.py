@@ -82,7 +82,7 @@ def judge_boxes(
     finds are wanted back. workers: processes that read images ahead.
     """
     detector.to(device).eval()
-    collected, kept = BoxCollection(detector.num_classes), {}
+    collected, kept = BoxCollection(detector.num_classes, limit=None), {}
     began = time.monotonic()
     groups = in_groups(len(dataset), protocol.batch)
     for indices, images in zip(groups, images_of(dataset, groups, workers), strict=True):

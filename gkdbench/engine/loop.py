@@ -15,7 +15,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from gkdbench.data.stream import Batch, Samples, Share, batches, seed_of
+from gkdbench.data.seeds import seed_of
+from gkdbench.data.stream import Batch, Samples, Share, batches
 from gkdbench.engine.checkpoint import Checkpoint, Progress
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.optimiser import build_optimiser, set_rates

@@ -13,8 +13,10 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
 
-from gkdbench.data.stream import Batch, seed_of
+from gkdbench.data.seeds import seed_of
+from gkdbench.data.stream import Batch
 from gkdbench.engine.stage import Stage, Step, View
+from gkdbench.errors import Unsupported
 from gkdbench.models.decoders.head import Output
 from gkdbench.models.encoder import Features
 from gkdbench.models.network import Network
@@ -172,8 +174,9 @@ class LiveStep(Step):
     def __init__(self, module: StageModule, batch: Batch, moment: Moment) -> None:
         self._module, self._moment = module, moment
         self.images, self.clean = batch.images, batch.clean
-        self.labels = batch.labels if isinstance(batch.labels, Tensor) else None
         self.boxes = batch.labels if isinstance(batch.labels, list) else None
+        if not isinstance(batch.labels, list):
+            self.labels = batch.labels
         self.position, self.batch = batch.position, moment.batch
         self.index, self.total = moment.index, moment.total
         self.rng = torch.Generator().manual_seed(seed_of(moment.seed, moment.stage, moment.index))
@@ -181,6 +184,12 @@ class LiveStep(Step):
         self._calls = 0
         self._student_views, self._teacher_views = _Memo(), _Memo()
         self.extra = {name: LiveStep(module, other, moment) for name, other in batch.extra.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise Unsupported for labels where the data have boxes."""
+        if name == "labels":
+            raise Unsupported("reads the class of every pixel, and the labels of detection are boxes")
+        raise AttributeError(f"{type(self).__name__} has no {name}")
 
     def random(self, *shape: int) -> Tensor:
         """Return uniform numbers [B, *shape]; see Step."""

@@ -159,7 +159,7 @@ class Step(ABC):
     clean: Tensor
     """Same geometry, no photometric change."""
     labels: Tensor | None
-    """[B, H, W] int64; None where the data has no labels, the stage no task, or the task is detection."""
+    """[B, H, W] int64; None where the data has no labels or the stage no task. Unsupported where they are boxes."""
     boxes: list[Boxes] | None
     """The objects of each image where the task is detection and the stage reads labels; otherwise None."""
     position: Tensor

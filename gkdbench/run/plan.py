@@ -6,12 +6,12 @@ stages, not targets, paths, workers or devices. So stages are shared between run
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from gkdbench.data.stream import seed_of
+from gkdbench.data.seeds import seed_of
 from gkdbench.engine.stage import Pair, Side, Stage
 from gkdbench.errors import DataError, GkdbenchError, Unsupported, UsageError
 from gkdbench.models.build import build_network
@@ -246,13 +246,23 @@ def _stages(spec: RunSpec, pair: Pair) -> list[Stage]:
     try:
         return make_stages(spec, pair)
     except Unsupported as error:
-        if pair.teacher.has_head:
+        if pair.teacher.has_head or not _served_with_heads(spec, pair):
             raise
         decoder = spec.benchmark.decoder
         raise Unsupported(
             f"{error} (decoder {decoder.name!r} of {decoder.task} gives methods no class scores or features of every "
             "pixel)"
         ) from error
+
+
+def _served_with_heads(spec: RunSpec, pair: Pair) -> bool:
+    """Whether the method would serve the pair if its heads scored every pixel."""
+    teacher, student = (replace(side, has_head=True, pixel_dim=1) for side in (pair.teacher, pair.student))
+    try:
+        make_stages(spec, replace(pair, teacher=teacher, student=student))
+    except Unsupported:
+        return False
+    return True
 
 
 def _check_views(spec: RunSpec, stage: Stage, recipe: StageRecipe) -> None:

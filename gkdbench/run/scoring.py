@@ -106,17 +106,23 @@ def summarise(benchmark: Benchmark, record: Record) -> Summary:
         },
         gap=None if ood is None else inside - ood,
         worst_target=min(values, key=lambda name: values[name]) if values else None,
-        **_robustness(benchmark, values, inside),
+        **_robustness(benchmark, values, record),
     )
 
 
-def _robustness(benchmark: Benchmark, values: Mapping[str, float], clean: float) -> dict[str, float | None]:
-    """Return mPC, and rPC in percent, over the benchmark's corruptions of its in-domain images; {} without any."""
+def _robustness(benchmark: Benchmark, values: Mapping[str, float], record: Record) -> dict[str, float | None]:
+    """Return mPC, and rPC in percent, over the benchmark's corruptions of its in-domain images; {} without any.
+
+    There is no rPC where another number of images was judged clean.
+    """
     cells = {(one.kind, one.severity): name for name, one in corruptions(benchmark.targets, benchmark).items()}
     if not cells:
         return {}
     kinds = list(dict.fromkeys(kind for kind, _ in cells))
     severities = list(dict.fromkeys(severity for _, severity in cells))
+    assert record.in_domain is not None
+    alike = all(record.targets[name].n_images == record.in_domain.n_images for name in cells.values() if name in values)
+    clean = record.in_domain.value if alike else None
     found = robustness({cell: values.get(name) for cell, name in cells.items()}, clean, kinds, severities)
     return {"mpc": found.mpc, "rpc": None if found.rpc is None else 100 * found.rpc}
 

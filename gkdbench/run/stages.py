@@ -14,7 +14,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gkdbench.data.dataset import DataPlace, open_split
-from gkdbench.data.stream import Samples, seed_of
+from gkdbench.data.seeds import seed_of
+from gkdbench.data.stream import Samples
 from gkdbench.engine.checkpoint import Checkpoint
 from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag

@@ -16,6 +16,8 @@ from gkdbench.spec.task import TASKS, TaskName
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Colour = tuple[int, int, int]
+_MENTIONED = 6
+"""Targets that a message names at most."""
 IN_DOMAIN = "val"
 """What the source's held-out part is called where targets are named."""
 
@@ -141,6 +143,11 @@ class Benchmark(Strict):
     def _every_corruption(cls, content: Any) -> Any:
         return with_corruptions(content, Corruptions[PlainSplit])
 
+    def _known(self) -> str:
+        few = list(self.targets)[:_MENTIONED]
+        more = f" and {len(self.targets) - len(few)} more" if len(self.targets) > len(few) else ""
+        return f"leave it out, or name what there is ({', '.join(few)}{more})"
+
     @model_validator(mode="after")
     def _consistent(self) -> "Benchmark":
         if len(self.palette) != len(self.classes):
@@ -152,7 +159,7 @@ class Benchmark(Strict):
         if self.default_setting not in self.settings:
             raise ValueError(f"default_setting {self.default_setting!r} is not among the settings")
         if self.separates_most is not None and self.separates_most not in self.targets:
-            raise ValueError(f"separates_most {self.separates_most!r} is not a target")
+            raise ValueError(f"separates_most {self.separates_most!r} is not a target; {self._known()}")
         for label, index in (self.label_map or {}).items():
             if not 0 <= label <= 65535:
                 raise ValueError(f"label_map: id {label} is outside 0..65535")
@@ -183,7 +190,7 @@ class Benchmark(Strict):
         for key, targets in named.items():
             unknown = next((name for name in targets if name not in self.targets), None)
             if unknown is not None:
-                raise ValueError(f"{key}: {unknown!r} is not a target")
+                raise ValueError(f"{key}: {unknown!r} is not a target; {self._known()}")
             if not targets or len(set(targets)) < len(targets):
                 raise ValueError(f"{key} needs at least one target, each once")
         taken = next((name for name in self.groups if name in self.targets or name in self.hidden_targets), None)

@@ -83,9 +83,9 @@ def test_written_images_are_the_computed_ones_and_are_read(
 ) -> None:
     source, place = find_benchmark(str(small)), DataPlace(None, tmp_path / "cache")
 
-    def targets() -> dict[str, Any]:
+    def targets(limit: int | None = None) -> dict[str, Any]:
         return {
-            name: open_split(split, source.benchmark, source.folder, place)
+            name: open_split(split, source.benchmark, source.folder, place, limit=limit)
             for name, split in source.benchmark.targets.items()
             if name != "night"
         }
@@ -99,6 +99,8 @@ def test_written_images_are_the_computed_ones_and_are_read(
         for index in range(IMAGES):
             assert np.array_equal(one.image(index), computed[name][index])
             assert one.objects(index) is not None and one.name(index) == f"day/{index}"
+    for name, one in targets(limit=2).items():  # as presets limit what is judged
+        assert len(one) == 2 and np.array_equal(one.image(1), computed[name][1])
     before = {path: path.stat().st_mtime_ns for path in written}
     assert checked(invoke, small, "--materialise")["corrupted"][0]["kept"] == WHOLE
     assert {path: path.stat().st_mtime_ns for path in pictures(tmp_path)} == before

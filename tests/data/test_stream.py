@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gkdbench.data.stream import Batch, Sample, Samples, Share, Ticket, batches, seed_of, unit_images
+from gkdbench.data.seeds import seed_of
+from gkdbench.data.stream import Batch, Sample, Samples, Share, Ticket, batches, unit_images
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DistillationViews, TaskCrops
 

@@ -150,7 +150,9 @@ def test_a_step_shows_pyramids_and_boxes_and_no_scores_of_pixels():
     assert [tuple(level.shape) for level in student] == [tuple(level.shape) for level in teacher]
     assert [tuple(level.shape) for level in student] == [(4, 8, 8, 16), (4, 8, 4, 8)]
     assert student[0].requires_grad and not teacher[0].requires_grad
-    assert step.labels is None and len(step.boxes) == 4
+    with pytest.raises(Unsupported, match="the labels of detection are boxes"):
+        _ = step.labels
+    assert len(step.boxes) == 4
     assert all(isinstance(one, Boxes) and one.boxes.shape == (len(one.labels), 4) for one in step.boxes)
     for name in ("logits", "pixels"):
         with pytest.raises(Unsupported, match="of every pixel"):

@@ -176,6 +176,39 @@ def mine(pair):
     assert record.reason == "needs class scores of every pixel, and a detector scores boxes"
 
 
+def test_a_method_that_looks_at_labels_of_pixels_is_unsupported(do, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text('''"""A plugin."""
+from gkdbench.api import Stage
+
+class Joint(Stage):
+    """Count pixels."""
+    labels, teacher = True, None
+    def loss(self, step):
+        return {"count": step.labels.float().mean()}
+
+def mine(pair):
+    """Count pixels."""
+    return [Joint()]
+''')
+    (record,) = do(f"{file}:mine")
+    assert record.status == "unsupported"
+    assert record.reason == "reads the class of every pixel, and the labels of detection are boxes"
+
+
+def test_a_reason_that_has_nothing_to_do_with_the_task_stands_as_it_is(do, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text('''"""A plugin."""
+from gkdbench.api import Stage, Unsupported
+
+def mine(pair):
+    """Refuse."""
+    raise Unsupported("wants a wider student")
+''')
+    (record,) = do(f"{file}:mine")
+    assert (record.status, record.reason) == ("unsupported", "wants a wider student")
+
+
 PYRAMIDS = '''"""A plugin."""
 from gkdbench.api import Stage, Unsupported
 

@@ -96,9 +96,12 @@ class Coco(NamedTuple):
     """Class index -> the JSON's id of the category with this name."""
 
 
-def read_coco(member: Member, names: ClassNames) -> Coco:
-    """Read a JSON of boxes; DataError, naming entry and value, for anything that is none."""
-    return _Document(str(member), _content(member), names).read(member.file)
+def read_coco(member: Member, names: ClassNames, *, labelled: bool = True) -> Coco:
+    """Read a JSON of boxes; DataError, naming entry and value, for anything that is none.
+
+    labelled: False reads the list of images alone.
+    """
+    return _Document(str(member), _content(member), names).read(member.file, labelled)
 
 
 def _content(member: Member) -> Any:
@@ -114,14 +117,14 @@ class _Document:
     def __init__(self, origin: str, content: Any, names: ClassNames) -> None:
         self.origin, self.content, self.names = origin, content, names
 
-    def read(self, path: Path) -> Coco:
+    def read(self, path: Path, labelled: bool) -> Coco:
         if not isinstance(self.content, dict):
             self._fail("", "is no object with images, annotations and categories; is it COCO's format?")
-        names = self._categories()
+        names = self._categories() if labelled else {}
         images = self._images()
         number = {image.id: position for position, image in enumerate(images)}
         rows: list[list[tuple[int, int, bool, list[float]]]] = [[] for _ in images]
-        for entry, (place, one) in enumerate(self._entries("annotations")):
+        for entry, (place, one) in enumerate(self._entries("annotations") if labelled else ()):
             image = self._id(one, "image_id", place)
             if image not in number:
                 self._fail(place, f"image_id {_shown(image)} is the id of no image; add it, or remove this entry")

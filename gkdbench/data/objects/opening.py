@@ -72,7 +72,7 @@ def _of_catalogue(
     if entry.boxes is None:
         raise UsageError(f"dataset {split.dataset!r} has no boxes (gkdbench list datasets shows which has)")
     stray = next((name for name in entry.boxes.classes if name not in classes), None)
-    if stray is not None:
+    if labelled and stray is not None:
         raise UsageError(
             f"dataset {split.dataset!r}: class {stray!r} is none of the benchmark's{nearest(stray, classes)}"
         )
@@ -176,7 +176,7 @@ def _coco(root: Path, split: CocoSplit, names: ClassNames, labelled: bool) -> Bo
             f"{root / split.annotations}: file of annotations not found, neither unpacked nor in an archive; say in "
             "`annotations` where it lies" + (f" (there is {there})" if there else "")
         )
-    read = read_coco(document, names)
+    read = read_coco(document, names, labelled=labelled)
     paths = [str(PurePosixPath(split.images) / image.file) for image in read.images]
     found = at(root, paths)
     missing = [number for number, path in enumerate(paths) if path not in found]

@@ -19,7 +19,7 @@ MOST_LINES = 8
 MOST_SEEDS = 4
 MOST_STAGES = 6
 _SMOOTH = 9
-"""Logged points that a line averages over."""
+"""Logged points that a line averages over at most."""
 _LOG_FROM = 5.0
 Line = NDArray[np.float64]
 _WIDE, _DEEP = 230.0, 150.0
@@ -72,7 +72,7 @@ def curves_figure(
         if low > 0 and high / low > _LOG_FROM:
             log_axis(axes.yaxis, low / 1.15, high * 1.15)
         else:
-            room = max(high - low, 1e-6)
+            room = max(high - low, 0.02 * abs(high), 1e-6)  # so that ticks differ in digits that can be read
             axes.set_ylim(low - 0.05 * room, high + 0.05 * room)
         axes.set_xlim(0, max(float(every[:, 0].max()), 1.0))
         axes.locator_params(axis="x", nbins=5)
@@ -82,8 +82,8 @@ def curves_figure(
     missing = len(lines) - len(stages)
     several = f", of a row's first {MOST_SEEDS} seeds" if any(len(o.row.records) > MOST_SEEDS for o in shown) else ""
     caption = sentences(
-        f"Training loss of each stage, weighted terms summed, mean over {_SMOOTH} neighbouring logged points; a line "
-        f"per run{several}. Losses of methods with other terms do not compare.",
+        f"Training loss of each stage, weighted terms summed, mean over {_SMOOTH} neighbouring logged points, fewer "
+        f"in a short log; a line per run{several}. Losses of methods with other terms do not compare.",
         source_told(comparison),
         left_out(kept, shown),
         f"{missing} further stages left out." if missing else "",
@@ -104,7 +104,8 @@ def _line(stage: StageCurves) -> Line:
     known = [(step, value) for step, value in zip(stage.steps, stage.total(), strict=True) if value is not None]
     points = np.array(sorted(known), np.float64).reshape(-1, 2)
     # Near the ends the mean is over fewer points, so that the line starts and stops where the log does.
-    reach = min(_SMOOTH, len(points)) // 2
+    # Of a short log it is over a tenth, or nothing would be left but that mean.
+    reach = min(_SMOOTH // 2, len(points) // 10)
     sums = np.concatenate([[0.0], np.cumsum(points[:, 1])])
     at = np.arange(len(points))
     first, last = np.maximum(at - reach, 0), np.minimum(at + reach + 1, len(points))
