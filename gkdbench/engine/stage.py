@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from gkdbench.data.stream import Boxes
+from gkdbench.data.stream import Boxes as Boxes  # methods import it with the contract
 from gkdbench.models.decoders.head import Output
 from gkdbench.models.encoder import Features
 from gkdbench.models.grids import on_grid
