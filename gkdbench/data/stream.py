@@ -34,7 +34,7 @@ Read = TypeVar("Read")
 class Boxes:
     """The objects of one image that a detector learns; difficult ones are not among them.
 
-    So a detector is taught that there is nothing where they stand, as torchvision's and mmdet's VOC recipes do.
+    So a detector is taught that there is nothing where they stand.
     """
 
     boxes: Tensor  # [n, 4] float32, x0 y0 x1 y1 in pixels

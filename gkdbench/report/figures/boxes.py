@@ -65,9 +65,9 @@ def boxes_figure(
     found = [[_sure(_boxes(whole, exhibit, line, "prediction")) for exhibit in chosen] for line in lines]
     present = sorted({int(n) for row in ([*truths], *found) for one in row if one is not None for n in one.labels})
     colours = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in chosen[0].examples.palette.tolist()]
-    names = [one_name(comparison.classes[index]) for index in present][:_MOST_CLASSES]
+    named = present[:_MOST_CLASSES]
     wall = Wall(lines, heights_of(images, _CELL), 2, 1 + len(chosen), _CELL)
-    entries = [(name, colours[index], "-") for name, index in zip(names, present, strict=False)]
+    entries = [(one_name(comparison.classes[index]), colours[index], "-") for index in named]
     entries += [("difficult", _EDGE, _DASHED)] if any(one is not None and one.last.any() for one in truths) else []
     entries += [("right", _RIGHT, "-"), ("false", _WRONG, "-"), ("missed", _WRONG, _DASHED)]
     across = max(1, int(wall.width // (max(text_width(name) for name, *_ in entries) + 26)))
@@ -91,7 +91,7 @@ def boxes_figure(
         told(comparison, chosen, lines),
         source_told(comparison),
         left_out(candidates, shown),
-        f"Classes not named: {len(present) - len(names)}." if len(present) > len(names) else "",
+        f"Classes not named: {len(present) - len(named)}." if len(present) > len(named) else "",
         f"Without examples: {listed(whole.without, 8)}." if whole.without else "",
         "Some examples cannot be read (dashes)." if whole.faults else "",
     )
@@ -158,8 +158,10 @@ def _draw(
         dashed = [frames[index] for index in own if difficult and boxes.last[index]]
         strokes(sheet.canvas, dashed, colours[label], 0.9, _DASHED, level=4.1)
         strokes(sheet.canvas, [frames[i] for i in own if frames[i] not in dashed], colours[label], 0.9, level=4.1)
-    for frame, label, last in zip(frames if not difficult else (), boxes.labels.tolist(), boxes.last, strict=False):
-        _score(sheet, frame, colours[label], f"{last:.2f}".removeprefix("0"))
+    if difficult:
+        return
+    for frame, label, score in zip(frames, boxes.labels.tolist(), boxes.last, strict=True):
+        _score(sheet, frame, colours[label], f"{score:.2f}".removeprefix("0"))
 
 
 def _score(sheet: Sheet, frame: Sequence[Point], colour: str, text: str) -> None:
