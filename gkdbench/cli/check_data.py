@@ -17,6 +17,8 @@ Keys of the JSON document, which scripts may rely on:
     contact_sheet  path, or null where no image can be read
 """
 
+from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 
 SHOWN_IMAGES = 6
 _TOTALS = ("objects", "difficult", "images_without_object")
-SHOWN_PROBLEMS = 10
-"""Lines per split; the JSON document has all."""
 
 
 @command
@@ -58,7 +58,12 @@ def check_data(
         Path | None, typer.Option(envvar="GKDBENCH_DATA", help="Folder of downloaded data.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where the contact sheet goes.")] = None,
-    sample: Annotated[int, typer.Option(help="Images read per split.", min=1)] = 12,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            help="Images read per split; if not given, all of labelled splits of at most 500 and 12 of others.", min=1
+        ),
+    ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="Read every image; interrupted and repeated, it goes on where it was.")
     ] = False,
@@ -89,7 +94,11 @@ def check_data(
         raise UsageError(f"check data {name} --materialise: {subject.kind} {subject.name} has no corrupted images")
     display, place = choose_display(), DataPlace(data_root)
     with stop_on_signals() as stop:
-        effort = Effort(None if full else sample, workers or all_processors(), fresh, stop.check)
+        effort = Effort(workers=workers or all_processors(), fresh=fresh, pause=stop.check)
+        if full:
+            effort = replace(effort, whole=inf)
+        elif sample is not None:
+            effort = replace(effort, whole=0, sample=sample)
         health = examine(subject, place, effort, display)
         corrupted = kept_images(health, place)
         if materialise and not health.problems:
@@ -222,6 +231,8 @@ def _labels_said(facts: dict[str, Any]) -> str:
 
 
 def _remarks(health: "Health") -> list[str]:
+    from gkdbench.data.checking.health import by_fault
+
     lines = [f"{split.part.name}: {note}" for split in health.splits for note in split.notes]
     comparison = health.comparison
     if comparison is not None:
@@ -231,11 +242,9 @@ def _remarks(health: "Health") -> list[str]:
                 f"shared images: compared {comparison.compared} of {comparison.candidates} whose size in bytes is that "
                 "of an image of another split; --full compares all"
             )
-    for split in {problem.split: None for problem in health.problems}:
-        messages = [problem.message for problem in health.problems if problem.split == split]
-        lines += [f"problem: {split}: {message}" for message in messages[:SHOWN_PROBLEMS]]
-        if len(messages) > SHOWN_PROBLEMS:
-            lines.append(f"problem: {split}: {len(messages) - SHOWN_PROBLEMS} more; --json names all")
+    for problem, count in by_fault(health.problems):
+        more = f" ({count - 1} more like it; --json names all)" if count > 1 else ""
+        lines.append(f"problem: {problem.split}: {problem.message}{more}")
     return lines
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gkdbench.data.corruptions.dataset import corrupted_dataset, corrupted_digest
 from gkdbench.data.corruptions.kept import KeptImages
+from gkdbench.data.files.hashes import ContentHashes, Contents
 from gkdbench.data.files.opening import Meaning, open_dataset, open_own
 from gkdbench.data.files.variants import Files, JoinedDataset
 from gkdbench.data.folders import FolderDataset
@@ -28,9 +29,11 @@ from gkdbench.spec.dataset import DatasetSplit, FilesSplit
 from gkdbench.spec.digest import digest
 from gkdbench.spec.documents import nearest
 from gkdbench.spec.objects import Objects
+from gkdbench.spec.versions import READING
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
+OfFiles = FolderDataset | Files | BoxFilesDataset
 
 
 class Dataset(Protocol):
@@ -153,6 +156,10 @@ class DataPlace:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "gkdbench"
 
+    def hashes(self, *, fresh: bool = False) -> ContentHashes:
+        """Return the memory of what files hold."""
+        return ContentHashes(self.cache_folder() / "hashes", fresh=fresh)
+
     def corrupted_folder(self) -> Path:
         """Return the folder of images that were corrupted ahead of time."""
         return self.cache_folder() / "corrupted"
@@ -203,7 +210,10 @@ def split_digest(
     *,
     labelled: bool = True,
 ) -> str:
-    """Digest what a split's images, and where `labelled` its labels, are; without reading their pixels."""
+    """Digest what a split's images, and where `labelled` its labels, are.
+
+    Images count by name and size (in a zip by its checksums too), labels and annotations by their bytes.
+    """
     if isinstance(split, StreetsSplit):
         _check_kind(split, benchmark, labelled)
         count = min(split.count, limit or split.count)
@@ -213,21 +223,20 @@ def split_digest(
         inner = split_digest(split.of, benchmark, folder, place, limit, labelled=labelled)
         return corrupted_digest(split.kind, split.severity, inner)
     if isinstance(split, FolderSplit):
-        return opened_digest(_folder_dataset(split, benchmark, folder, place, limit), benchmark, labelled=labelled)
-    return opened_digest(_files(split, benchmark, folder, place, labelled).cut(limit), benchmark, labelled=labelled)
+        opened: OfFiles = _folder_dataset(split, benchmark, folder, place, limit)
+    else:
+        opened = _files(split, benchmark, folder, place, labelled).cut(limit)
+    return opened_digest(opened, place.hashes().identities, labelled=labelled)
 
 
-def opened_digest(dataset: FolderDataset | Files | BoxFilesDataset, benchmark: LabelSpace, *, labelled: bool) -> str:
+def opened_digest(dataset: OfFiles, contents: Contents, *, labelled: bool) -> str:
     """Return the digest of a split of files that is open already; see split_digest."""
-    if not isinstance(dataset, FolderDataset):
-        return digest([dataset.inventory(), dataset.meaning(), benchmark.ignore if labelled else None])
+    if isinstance(dataset, FolderDataset) and not labelled:
+        dataset = replace(dataset, label_files=None)
     try:
-        inventory = dataset.inventory()
+        return digest([READING, dataset.identity(contents)])
     except OSError as error:  # a link that leads nowhere
         raise DataError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
-    if not labelled:
-        return digest([entry[:2] for entry in inventory])
-    return digest([inventory, benchmark.label_map, benchmark.ignore])
 
 
 def _files(

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
+from gkdbench.data.files.archives import Member
+from gkdbench.data.files.hashes import Contents
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import FolderSplit
 from gkdbench.spec.documents import read_text
@@ -75,13 +77,14 @@ class FolderDataset:
         """Return the image's relative name without suffix."""
         return self.names[index]
 
-    def inventory(self) -> list[tuple[str, int, int]]:
-        """Return name, image bytes and label bytes of every pair: what the data digest is made of."""
-        sizes = []
-        for index, name in enumerate(self.names):
-            label_bytes = self.label_files[index].stat().st_size if self.label_files else 0
-            sizes.append((name, self.images[index].stat().st_size, label_bytes))
-        return sizes
+    def identity(self, contents: Contents) -> list[object]:
+        """Return what images and labels are, for a digest: names and sizes, what labels hold, and what it means."""
+        images = [[name, path.stat().st_size] for name, path in zip(self.names, self.images, strict=True)]
+        if self.label_files is None:
+            return ["folders", images]
+        labels = [Member(path.name, path.stat().st_size, path) for path in self.label_files]
+        known = np.flatnonzero(self.lookup >= 0)
+        return ["folders", images, contents(labels), known.tolist(), self.lookup[known].tolist(), self.ignore]
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 [H, W, 3]."""

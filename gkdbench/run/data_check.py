@@ -1,11 +1,12 @@
-"""A look at the data before hours are spent on it: every split that is needed is counted, a few images of it read."""
+"""A look at the data before hours are spent on it: the check that `check data` makes, of the splits that are needed."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gkdbench.data.checking.full_reading import Effort
-from gkdbench.data.checking.health import Problem, look_at, opened
+from gkdbench.data.checking.health import Problem, by_fault, examine
+from gkdbench.data.checking.reading_processes import all_processors
 from gkdbench.data.checking.subject import Subject, benchmark_subject
 from gkdbench.data.corruptions.corrupt import check_available
 from gkdbench.data.dataset import DataPlace
@@ -15,9 +16,6 @@ from gkdbench.run.stages import Display
 from gkdbench.spec.benchmark import StreetsSplit
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.selection import UNCHECKED, RunSpec
-
-SAMPLE = 3
-"""Images read per split."""
 
 Key = tuple[Path, str]
 
@@ -51,9 +49,12 @@ def data_faults(
         if not subject.parts:
             continue
         display.begin(f"checking the data of {subject.name}")
-        problems = _problems(subject, place, display, pause)
-        if problems:
-            found[key] = DataError(_said(problems, _called(key, names)))
+        health = examine(subject, place, Effort(workers=all_processors(), pause=pause), _Quiet(display))
+        if health.problems:
+            found[key] = DataError(_said(health.problems, _called(key, names)))
+        for split in health.splits:
+            for note in split.notes:
+                display.say(f"{subject.name}, {split.part.name}: {note}")
     return found
 
 
@@ -82,20 +83,10 @@ def _draws_from_proxy(spec: RunSpec) -> bool:
         return False
 
 
-def _problems(subject: Subject, place: DataPlace, display: Display, pause: Callable[[], None]) -> list[Problem]:
-    found: list[Problem] = []
-    quiet, effort = _Quiet(display), Effort(SAMPLE, pause=pause)
-    for part in subject.parts:
-        split = opened(subject, part, place, quiet)
-        if split.dataset is not None:
-            look_at(split, subject, place, effort, quiet)
-        found += split.problems
-    return found
-
-
 def _said(problems: Sequence[Problem], name: str) -> str:
-    first, others = problems[0], len(problems) - 1
-    more = f"; and {others} more problem{'s' if others > 1 else ''}" if others else ""
+    (first, alike), *others = by_fault(problems)
+    more = f"; {alike - 1} more like it" if alike > 1 else ""
+    more += f"; and {len(others)} more problem{'s' if len(others) > 1 else ''}" if others else ""
     return (
         f"{first.message} ({first.split}{more}); gkdbench check data {name} shows all, --skip-check trains nevertheless"
     )

@@ -123,6 +123,8 @@ class Benchmark(Strict):
     separates_most: str | None = None
     """Target left out of the second OOD mean, because it carries most of the differences."""
     source: Source
+    in_domain: Annotated[Literal["val", "train"], Added()] = "val"
+    """train: the in-domain split, `source.val`, holds images that are trained on, which is a fault otherwise."""
     proxy: Split
     targets: dict[Name, Split] = Field(min_length=1)
     hidden_targets: dict[Name, Split] = {}

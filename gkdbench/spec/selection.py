@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 HIDDEN = "held-out"
 UNCHECKED = "data unchecked"
 """Mark of runs that were trained without a look at their data."""
+TRAINED_ON = "in-domain figures are of images that are trained on"
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def _run(
         targets=targets,
         teacher_method=setting.teacher_method,
         marks=tuple(marks),
-        notes=tuple(setting.notes),
+        notes=(*setting.notes, *([TRAINED_ON] if source.benchmark.in_domain == "train" else [])),
     )
 
 

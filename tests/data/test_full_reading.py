@@ -1,6 +1,7 @@
 """A full check goes on where it was interrupted, reads again what changed, and says the same with many processes."""
 
 import os
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,13 @@ from towns import label, png
 from gkdbench.data.checking import full_reading, reading_processes
 from gkdbench.data.checking.full_reading import Effort, read_all, stamp
 from gkdbench.data.checking.inspection import Reading
-from gkdbench.data.checking.kept_results import KeptResults
 from gkdbench.data.checking.reading_processes import results_of
-from gkdbench.data.checking.stored import identity
-from gkdbench.data.checking.stored_hashes import hash_all, hash_some
 from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import FilesDataset
 from gkdbench.data.files.label_map import LabelMap
 from gkdbench.data.files.tiles import TiledDataset
+from gkdbench.data.kept_results import KeptResults
 from gkdbench.errors import DataError, GkdbenchError, Interrupted
 
 COUNT = 70  # enough for processes
@@ -42,7 +41,7 @@ def made(folder: Path, count: int = COUNT, size: tuple[int, int] = (6, 8)) -> Fi
 
 
 def all_of(dataset: Dataset, kept: Path, **effort: Any) -> dict[int, Reading]:
-    found = list(read_all(dataset, kept, Effort(None, **effort), labelled=True))
+    found = list(read_all(dataset, kept, Effort(inf, **effort), labelled=True))
     assert len({one.index for one in found}) == len(found) == len(dataset)
     return {one.index: one for one in found}
 
@@ -134,7 +133,7 @@ def test_a_line_that_was_cut_short_does_not_count(tmp_path: Path, read: list[int
 
 def test_results_that_cannot_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"results of the check cannot be kept there .*; set GKDBENCH_CACHE"):
+    with pytest.raises(DataError, match=r"what was learnt of data cannot be kept there .*; set GKDBENCH_CACHE"):
         all_of(made(tmp_path, 2), tmp_path / "file" / "kept.jsonl")
 
 
@@ -145,22 +144,6 @@ def test_the_tiles_of_a_picture_are_read_together(tmp_path: Path) -> None:
     found = all_of(tiled, tmp_path / "kept.jsonl", workers=2)
     assert {one.size for one in found.values()} == {(8, 8)}
     assert sum(sum((one.pixels or {}).values()) for one in found.values()) == 18 * 256
-
-
-def test_hashes_are_kept_too(tmp_path: Path) -> None:
-    dataset, kept = made(tmp_path), tmp_path / "kept.jsonl"
-    items, faults, progress = dataset.images, [], []
-    (tmp_path / "images/3.png").unlink()
-    some = hash_some(items, lambda: None, lambda item, said: faults.append(said))
-    assert len(some) == COUNT - 1 and len(faults) == 1 and "images/3.png: cannot be read" in faults[0]
-    whole = hash_all(items, kept, Effort(None, workers=2), lambda item, said: None, lambda *at: progress.append(at))
-    assert whole == some and progress[-1] == (COUNT, COUNT)
-    (tmp_path / "images/4.png").write_bytes(b"x" * items[4].size)
-    os.utime(tmp_path / "images/4.png", ns=(1, 1))
-    (tmp_path / "images/5.png").write_bytes(b"")
-    os.utime(tmp_path / "images/5.png", ns=(2, 2))
-    again = hash_all(items, kept, Effort(None), lambda item, said: None, lambda *at: None)
-    assert {key for key in whole if whole[key] != again[key]} == {identity(items[4]), identity(items[5])}
 
 
 def test_a_process_that_is_killed_is_one_line() -> None:

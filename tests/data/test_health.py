@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -124,13 +125,13 @@ CASES: list[tuple[Callable[[Towns], None], str, str]] = [
 
 
 @pytest.mark.parametrize(("breaks", "kind", "said"), CASES, ids=[case[0].__name__ for case in CASES])
-@pytest.mark.parametrize("sample", [12, None])
+@pytest.mark.parametrize("whole", [0, inf])
 def test_what_is_wrong_with_a_split(
-    tmp_path: Path, breaks: Callable[[Towns], None], kind: str, said: str, sample: int | None
+    tmp_path: Path, breaks: Callable[[Towns], None], kind: str, said: str, whole: float
 ) -> None:
     towns = make_towns(tmp_path)
     breaks(towns)
-    health = checked(towns, sample=sample)
+    health = checked(towns, whole=whole)
     (problem,) = health.problems
     assert (problem.split, problem.kind) == ("val", kind)
     assert re.search(said, problem.message) and problem.message.startswith(str(towns.root))
@@ -275,7 +276,8 @@ def test_the_first_images_and_joined_splits_are_counted_whole(tmp_path: Path, ti
     towns = make_towns(tmp_path)
     train = {"reader": "dataset", "dataset": "towns", "split": "train"}
     val = {"reader": "dataset", "dataset": "towns", "split": "val"}
-    tiny_benchmark.rewrite(source={"train": {"reader": "joined", "parts": [train, val]}, "val": {**train, "first": 2}})
+    source = {"train": {"reader": "joined", "parts": [train, val]}, "val": {**train, "first": 2}}
+    tiny_benchmark.rewrite(source=source, in_domain="train")
     health = tiny_health(tiny_benchmark)
     facts = [split.facts() for split in health.splits[:2]]
     assert health.problems == [] and [(one["images"], one["expected"]) for one in facts] == [(7, [7]), (2, [2])]
@@ -321,6 +323,6 @@ def test_a_joined_split_is_read_by_its_parts(tmp_path: Path) -> None:
         subject.kind, None, subject.labels, subject.palette, subject.folder,
         [type(subject.parts[0])("both", JoinedSplit(reader="joined", parts=parts), "train")],
     )  # fmt: skip
-    for sample in (12, None):
-        (problem,) = checked(towns, joined, sample=sample).problems
+    for whole in (0, inf):
+        (problem,) = checked(towns, joined, whole=whole).problems
         assert problem.split == "both" and "labels/val/1.png: label files hold one id" in problem.message

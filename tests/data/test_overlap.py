@@ -1,5 +1,6 @@
 """Images that splits share are found by their bytes, whatever their names, and mistakes are told from intentions."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from PIL import Image
 from towns import Towns, files, image, make_towns, zipped
 
 from gkdbench.data.checking import overlap
-from gkdbench.data.checking.overlap import Comparison, compare
-from gkdbench.data.checking.stored import definition, files_of, identity, labels_without_image, stored
+from gkdbench.data.checking.overlap import Comparison, Hasher, compare, hash_with
+from gkdbench.data.checking.stored import Stored, definition, files_of, identity, labels_without_image, stored
 from gkdbench.data.checking.subject import Part, Role
 from gkdbench.data.dataset import DataPlace, Dataset, open_split
+from gkdbench.data.files.hashes import ContentHashes
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import Benchmark, Split
 from gkdbench.spec.catalogue import find_benchmark
@@ -33,7 +35,14 @@ def opened(tiny: Any, name: str, role: Role, split: dict[str, Any]) -> tuple[Par
 
 
 def compared(tiny: Any, *splits: tuple[str, Role, dict[str, Any]], budget: int | None = None) -> Comparison:
-    return compare([opened(tiny, *one) for one in splits], budget)
+    return compare([opened(tiny, *one) for one in splits], budget, hasher(tiny.data_root.parent))
+
+
+def hasher(folder: Path) -> Hasher:
+    def unreadable(item: Stored, said: str) -> None:
+        raise DataError(said)
+
+    return hash_with(ContentHashes(folder / "hashes"), unreadable)
 
 
 @pytest.fixture
@@ -73,16 +82,33 @@ def test_copies_in_archives_and_in_other_folders(tiny_benchmark: Any, towns: Tow
     assert leak.reason is None and leak.trained
 
 
-def test_the_same_definition_is_meant_so(tiny_benchmark: Any, towns: Towns) -> None:
+def test_what_is_judged_of_what_is_trained_on_is_a_mistake_unless_the_benchmark_says_so(
+    tiny_benchmark: Any, towns: Towns
+) -> None:
     train, first = ("source train", "train", TRAIN), ("source val", "val", {**TRAIN, "first": 2})
     found = compared(tiny_benchmark, train, first, budget=0)
     (shared,) = found.overlaps
-    assert (shared.images, shared.reason) == (2, "both are defined by the same split")
-    assert shared.message == "source val has 2 images of source train: both are defined by the same split"
+    assert (shared.images, shared.reason) == (2, None) and "what is trained on would be judged" in shared.message
     assert found.candidates == 0  # one file is itself without a hash
     joined = {"reader": "joined", "parts": [VAL, TRAIN]}
-    (shared,) = compared(tiny_benchmark, ("source train", "train", joined), first).overlaps
-    assert (shared.images, shared.reason) == (2, "both are defined by the same split")
+    assert compared(tiny_benchmark, ("source train", "train", joined), first).overlaps[0].reason is None
+    parts = [opened(tiny_benchmark, *one) for one in (train, first, ("day", "target", TRAIN))]
+    parts[1] = (replace(parts[1][0], may_be_trained=True), parts[1][1])
+    meant, leak, twice = compare(parts, None, hasher(tiny_benchmark.data_root)).overlaps
+    assert meant.message == (
+        "source val has 2 images of source train: the benchmark judges images in-domain that are trained on"
+    )
+    assert (leak.splits, leak.images, leak.reason) == (("source train", "day"), 4, None)  # of val alone it says so
+    assert (twice.splits, twice.reason) == (("source val", "day"), "both are defined by the same split")
+
+
+def test_equal_images_with_other_labels_are_not_one_split(tiny_benchmark: Any, towns: Towns) -> None:
+    day = {"reader": "files", "root": "towns", "images": "images/val/{stem}.png", "labels": "labels/val/{stem}.png"}
+    meaning = {"kind": "ids", "classes": {"sky": [0, 1, 2]}, "ignored": [11]}
+    (shared,) = compared(
+        tiny_benchmark, ("day", "target", day), ("relabelled", "target", {**day, "means": meaning})
+    ).overlaps
+    assert shared.reason is None and "they would count twice" in shared.message
 
 
 def test_lists_that_name_the_same_images_are_a_mistake(tiny_benchmark: Any) -> None:
@@ -112,9 +138,10 @@ def test_rendered_scenes(tiny_benchmark: Any, tmp_path: Path) -> None:
         place = DataPlace(None, tmp_path / "cache")
         return Part(name, split, role), open_split(split, source.benchmark, source.folder, place)
 
-    found = compare([scenes("a", "train"), scenes("b", "target", count=2), scenes("c", "val", seed=5)], None)
+    splits = [scenes("a", "train"), scenes("b", "target", count=2), scenes("c", "val", seed=5)]
+    found = compare(splits, None, hasher(tmp_path))
     (shared,) = found.overlaps
-    assert (shared.splits, shared.images, shared.reason) == (("a", "b"), 2, "both are defined by the same split")
+    assert (shared.splits, shared.images, shared.reason) == (("a", "b"), 2, None)
     assert found.candidates == 6  # scenes of two seeds might be equal; those of a and b are the same ones
     part, dataset = scenes("a", "train")
     (_, item), *_ = stored(part.split, dataset)
@@ -151,7 +178,7 @@ def test_what_cannot_be_hashed_is_not_compared(tiny_benchmark: Any, towns: Towns
     assert compare(splits, None, lambda items: {}).overlaps == []
     towns.file("images", "val/2").unlink()
     with pytest.raises(DataError, match=r"val/2.png: cannot be read"):
-        compare(splits, None)
+        compare(splits, None, hasher(tiny_benchmark.data_root))
 
 
 def test_what_lies_behind_images(tiny_benchmark: Any, towns: Towns) -> None:

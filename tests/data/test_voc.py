@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from releases import tarred, unpacked, zipped
 from voc_files import SIZE, annotation, image, release
 
+from gkdbench.data.files.hashes import ContentHashes
 from gkdbench.data.objects.opening import has_boxes, open_boxes
 from gkdbench.data.objects.stated import ClassNames, settled
 from gkdbench.data.objects.voc import LARGEST, parse_voc
@@ -187,7 +188,7 @@ def test_folders_without_years_in_the_order_of_the_list(tmp_path):
     assert own(tmp_path, list="few.txt").names == ["c"]
     zipped(tmp_path / "packed/data/mine/all.zip", files, before="some/where/")
     packed = own(tmp_path / "packed", list="train")
-    assert np.array_equal(packed.image(1), dataset.image(1)) and packed.inventory() == dataset.inventory()
+    assert np.array_equal(packed.image(1), dataset.image(1)) and packed.names == dataset.names
     bare = own(tmp_path, annotations=None)
     assert bare.objects(0) is None and len(bare) == 3
     png = (tmp_path / "data/mine/JPEGImages/a.jpg").rename(tmp_path / "data/mine/JPEGImages/a.PNG")
@@ -252,10 +253,11 @@ def test_packed_and_unpacked_have_one_digest(tmp_path):
     lay(tmp_path / "a", "tars")
     lay(tmp_path / "b", "folders")
     one, other = catalogued(tmp_path / "a", "trainval"), catalogued(tmp_path / "b", "trainval")
-    assert digest([one.inventory(), one.meaning()]) == digest([other.inventory(), other.meaning()])
-    assert digest(one.cut(2).inventory()) != digest(one.inventory())
+    contents = ContentHashes(tmp_path / "hashes").identities
+    assert digest(one.identity(contents)) == digest(other.identity(contents))
+    assert digest(one.cut(2).identity(contents)) != digest(one.identity(contents))
     bare = catalogued(tmp_path / "a", "trainval", labelled=False)
-    assert bare.objects(0) is None and digest(bare.meaning()) != digest(one.meaning())
+    assert bare.objects(0) is None and digest(bare.identity(contents)) != digest(one.identity(contents))
 
 
 def test_what_is_missing_is_said(tmp_path):

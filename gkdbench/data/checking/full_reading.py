@@ -3,20 +3,24 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from gkdbench.data.checking.boxes import BoxCounts
 from gkdbench.data.checking.inspection import Reading, reading
-from gkdbench.data.checking.kept_results import KeptResults
 from gkdbench.data.checking.reading_processes import results_of
 from gkdbench.data.checking.stored import files_of
 from gkdbench.data.dataset import Dataset, StreetsDataset
 from gkdbench.data.files.tiles import TiledDataset
+from gkdbench.data.kept_results import KeptResults
 
 CHUNK = 8
 PARALLEL_FROM = 64
 """Images; below, starting processes takes longer than reading."""
+
+WHOLE = 500
+"""A wrong label among this many weighs, and reading them all takes seconds, once."""
 
 Stamp = list[int]
 
@@ -25,13 +29,20 @@ Stamp = list[int]
 class Effort:
     """How much is read, and how."""
 
-    sample: int | None = 12
-    """Images per split; None: all."""
+    whole: float = WHOLE
+    """Images of the largest labelled split that is read whole; inf: all splits, with every byte of their images."""
+    sample: int = 12
+    """Images read of every other split."""
     workers: int = 1
     fresh: bool = False
     """Read again what an earlier check of all images has read."""
     pause: Callable[[], None] = lambda: None
     """Called between images; raises where the work is to stop."""
+
+    @property
+    def full(self) -> bool:
+        """Whether everything is read."""
+        return self.whole == inf
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,8 @@ def _chunks(dataset: Dataset, indices: list[int]) -> list[list[int]]:
 def stamp(dataset: Dataset, index: int) -> Stamp:
     """Return when the files of an image were last changed, in nanoseconds; empty where one is gone."""
     try:
-        return [path.stat().st_mtime_ns for path in files_of(dataset, index)]
+        states = [path.stat() for path in files_of(dataset, index)]
+        return [when for state in states for when in (state.st_mtime_ns, state.st_ctime_ns)]
     except OSError:
         return []
 

@@ -1,6 +1,7 @@
 """Whether the data of a benchmark or dataset is what it should be: counts, files, labels, images that splits share."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -8,22 +9,24 @@ from typing import Any, Literal, Protocol, cast
 
 from gkdbench.data.checking.full_reading import Effort, read_all
 from gkdbench.data.checking.inspection import Reading, Tally, reading, spread
-from gkdbench.data.checking.overlap import SAMPLED_BYTES, Comparison, compare
+from gkdbench.data.checking.overlap import SAMPLED_BYTES, Comparison, compare, hash_with
 from gkdbench.data.checking.stored import Stored, labels_without_image, stored
-from gkdbench.data.checking.stored_hashes import hash_all, hash_some
 from gkdbench.data.checking.subject import Part, Subject
 from gkdbench.data.dataset import DataPlace, Dataset, StreetsDataset, open_split, opened_digest, split_digest
+from gkdbench.data.files.archives import Member
 from gkdbench.data.files.opening import Opened, expected_counts, shortfall
 from gkdbench.data.files.tree import find
 from gkdbench.data.files.variants import Files, JoinedDataset
 from gkdbench.data.folders import FolderDataset
+from gkdbench.data.kept_results import KeptResults
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import JoinedSplit, Split, StreetsSplit
 from gkdbench.spec.dataset import DatasetSplit
 from gkdbench.spec.dataset_catalogue import find_dataset
-from gkdbench.spec.digest import digest
 
 Kind = Literal["opening", "count", "file", "labels", "overlap"]
+_OF_ONE_FILE = re.compile(r"\S*/\S*|'[^']*'|\d+")
+"""Paths, quoted names and numbers in a message."""
 UNREAD: dict[str, Any] = {
     "images": None, "read": 0, "size": "", "labelled": None, "ignored_pixels": 0, "classes_seen": 0, "frequencies": {},
     "without_labelled_pixel": 0, "boxes": None,
@@ -49,6 +52,19 @@ class Problem:
     split: str
     kind: Kind
     message: str
+
+    @property
+    def fault(self) -> tuple[str, str]:
+        """What is equal where the same is wrong with several files of a split: all but names and numbers."""
+        return self.split, _OF_ONE_FILE.sub("", self.message)
+
+
+def by_fault(problems: Iterable[Problem]) -> list[tuple[Problem, int]]:
+    """Return the first problem of every fault, and in how many files it is."""
+    found: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        found.setdefault(problem.fault, []).append(problem)
+    return [(alike[0], len(alike)) for alike in found.values()]
 
 
 @dataclass
@@ -139,7 +155,7 @@ def opened(subject: Subject, part: Part, place: DataPlace, display: Display) -> 
             health.digest = split_digest(part.split, subject.labels, subject.folder, place, labelled=part.labelled)
         else:
             files = cast(FolderDataset | Files, dataset)
-            health.digest = opened_digest(files, subject.labels, labelled=part.labelled)
+            health.digest = opened_digest(files, place.hashes().identities, labelled=part.labelled)
         health.dataset = dataset
     except DataError as error:
         if place.data_root is None or not place.data_root.is_dir():
@@ -161,13 +177,16 @@ def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effo
     dataset, name = split.dataset, split.part.name
     assert dataset is not None
     tally = split.tally = Tally(dataset, subject.labels.classes, subject.labels.ignore)
-    if effort.sample is None:
-        assert split.digest is not None
-        kept = checks_folder(place) / f"{split.digest[:24]}.jsonl"
+    kept = _memory(split, place)
+    if len(dataset) <= effort.whole and (split.part.labelled or effort.full):
         total, readings = len(dataset), read_all(dataset, kept, effort, labelled=split.part.labelled)
     else:
         chosen = spread(len(dataset), effort.sample)
         total, readings = len(chosen), _sampled(dataset, chosen, effort, labelled=split.part.labelled)
+        if split.part.labelled and len(KeptResults(kept).load()) < len(dataset):
+            split.notes.append(f"{total} of {len(dataset):,} labels were read, never all of them (check data --full)")
+    if effort.full and not isinstance(dataset, StreetsDataset):
+        _verify_bytes(split, dataset, kept.with_name(f"{kept.stem}-images.jsonl"), place, effort, display)
     for found in readings:
         tally.add(found)
         if found.problem is not None:
@@ -188,6 +207,37 @@ def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effo
         )
     elif tally.empty:
         split.notes.append(f"labels without a labelled pixel: {tally.empty}, such as that of {tally.empty_names[0]}")
+
+
+def _memory(split: SplitHealth, place: DataPlace) -> Path:
+    """Return where readings of a split are kept, whatever its labels hold: each file's times say whether it is new."""
+    dataset, name = split.dataset, split.digest
+    if not isinstance(dataset, StreetsDataset):
+        files = cast(FolderDataset | Files, dataset)
+        name = opened_digest(files, lambda members: [one.size for one in members], labelled=split.part.labelled)
+    return checks_folder(place) / f"{str(name)[:24]}.jsonl"
+
+
+def _verify_bytes(
+    split: SplitHealth, dataset: Dataset, first: Path, place: DataPlace, effort: Effort, display: Display
+) -> None:
+    """Compare every image with what it was when it was first hashed: identity takes images by name and size."""
+    kept = KeptResults(first)
+    if effort.fresh:
+        kept.forget()
+    known = kept.load()
+    images = [item for _, item in stored(split.part.split, dataset) if isinstance(item, Member)]
+    hashes = place.hashes(fresh=effort.fresh).each(images, effort.pause, display.progress)
+    now = {str(number): one for number, one in enumerate(hashes) if isinstance(one, str)}
+    kept.add({number: one} for number, one in now.items() if number not in known)
+    changed = [images[int(number)] for number, one in now.items() if known.get(number, one) != one]
+    if changed:
+        split.fault(
+            "file",
+            f"{changed[0]}: holds another picture than at the first full check, of equal size ({len(changed)} such "
+            "images): what was made of the old ones would count as made of these; put them back, or take the new ones "
+            "for good with check data --full --fresh and run --fresh",
+        )
 
 
 def checks_folder(place: DataPlace) -> Path:
@@ -211,10 +261,8 @@ def _compared(
             if split.dataset is not None and any(one == item for _, one in stored(split.part.split, split.dataset)):
                 split.fault("file", message)
 
-    if effort.sample is not None:
-        return compare(here, SAMPLED_BYTES, lambda items: hash_some(items, effort.pause, unreadable))
-    kept = checks_folder(place) / f"{digest(sorted(str(s.digest) for s in health.splits))[:24]}-shared.jsonl"
-    return compare(here, None, lambda items: hash_all(items, kept, effort, unreadable, display.progress))
+    hasher = hash_with(place.hashes(), unreadable, effort.pause, display.progress)
+    return compare(here, None if effort.full else SAMPLED_BYTES, hasher)
 
 
 def _whole(split: Split) -> Split:

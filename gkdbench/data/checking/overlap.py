@@ -4,15 +4,18 @@ Only images of equal size in bytes are candidates, and only their SHA-256 is com
 more, with other compression, is not recognised.
 """
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import combinations
 
 from gkdbench.data.checking.stored import Identity, Stored, definition, identity, stored
 from gkdbench.data.checking.subject import Part
 from gkdbench.data.dataset import Dataset
+from gkdbench.data.files.archives import Member
+from gkdbench.data.files.hashes import ContentHashes
+from gkdbench.errors import DataError
 from gkdbench.spec.dataset import DatasetSplit
 
 SAMPLED_BYTES = 256 * 2**20
@@ -33,6 +36,8 @@ class Overlap:
     """Why the benchmark means it so; None: it is a mistake."""
     trained: bool
     """Whether one of the splits is trained on and the other judged."""
+    in_domain: bool
+    """Whether these are the images that are trained on with labels and the in-domain ones."""
 
     @property
     def message(self) -> str:
@@ -42,7 +47,8 @@ class Overlap:
         if self.reason is not None:
             return f"{shared}: {self.reason}"
         why = "what is trained on would be judged" if self.trained else "they would count twice"
-        return f"{shared}, such as {self.example[1]} ({self.example[0]}): {why}; take them out of one of the two"
+        meant = ", or write `in_domain: train` where that is meant" if self.in_domain else ""
+        return f"{shared}, such as {self.example[1]} ({self.example[0]}): {why}; take them out of one of the two{meant}"
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,28 @@ class Comparison:
     overlaps: Sequence[Overlap]
 
 
-def hashed(items: Sequence[Stored]) -> dict[Identity, str]:
-    """Return the SHA-256 of pictures."""
-    return {identity(item): hashlib.sha256(item.read()).hexdigest() for item in items}
+def hash_with(
+    hashes: ContentHashes,
+    fault: Callable[[Stored, str], None],
+    pause: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Hasher:
+    """Return what hashes pictures for `compare`; `fault` is told of those that cannot be read, which are left out."""
+
+    def hashed(items: Sequence[Stored]) -> dict[Identity, str]:
+        files = [item for item in items if isinstance(item, Member)]
+        found = {identity(item): sha256(item.read()).hexdigest() for item in items if not isinstance(item, Member)}
+        for item, one in zip(files, hashes.each(files, pause, progress), strict=True):
+            if isinstance(one, DataError):
+                fault(item, str(one))
+            else:
+                found[identity(item)] = one
+        return found
+
+    return hashed
 
 
-def compare(splits: Sequence[tuple[Part, Dataset]], budget: int | None, hasher: Hasher = hashed) -> Comparison:
+def compare(splits: Sequence[tuple[Part, Dataset]], budget: int | None, hasher: Hasher) -> Comparison:
     """Look for images that splits share; `budget`: bytes that are hashed at most, None: all candidates."""
     held = [list(stored(part.split, dataset)) for part, dataset in splits]
     candidates = _candidates(held)
@@ -113,22 +135,26 @@ def _within(items: list[Stored], budget: int | None) -> list[Stored]:
 
 
 def _shared(first: Part, one: Keyed, second: Part, other: Keyed) -> Iterator[Overlap]:
-    both = [key for key in other if key in one]
-    for meant in (True, False):
-        keys = [key for key in both if (one[key][0] == other[key][0]) == meant]
-        if not keys:
-            continue
-        reason = "both are defined by the same split" if meant else _reason(first, second)
-        trained = {first.role, second.role} & {"train", "proxy"} and {first.role, second.role} & {"val", "target"}
+    by_reason: dict[str | None, list[str | Identity]] = {}
+    for key in other:
+        if key in one:
+            by_reason.setdefault(_reason(first, second, one[key][0] == other[key][0]), []).append(key)
+    for reason, keys in by_reason.items():
         example = (str(one[keys[0]][1]), str(other[keys[0]][1]))
-        yield Overlap((first.name, second.name), len(keys), example, reason, bool(trained))
+        in_domain = {first.role, second.role} == {"train", "val"}
+        trained = first.trained != second.trained
+        yield Overlap((first.name, second.name), len(keys), example, reason, trained, in_domain)
 
 
-def _reason(first: Part, second: Part) -> str | None:
-    if {first.role, second.role} == {"train", "proxy"}:
+def _reason(first: Part, second: Part, same: bool) -> str | None:
+    if first.trained and second.trained:
         return "what is distilled on is trained on later"
-    judged = first.role in ("val", "target") and second.role in ("val", "target")
-    if judged and isinstance(first.split, DatasetSplit) and isinstance(second.split, DatasetSplit):
-        same = definition(first.split, whole=True) == definition(second.split, whole=True)
-        return "both are parts of one split" if same else None
+    if first.trained or second.trained:
+        judged = second if first.trained else first
+        return "the benchmark judges images in-domain that are trained on" if judged.may_be_trained else None
+    if same:
+        return "both are defined by the same split"
+    if isinstance(first.split, DatasetSplit) and isinstance(second.split, DatasetSplit):
+        parts = definition(first.split, whole=True) == definition(second.split, whole=True)
+        return "both are parts of one split" if parts else None
     return None

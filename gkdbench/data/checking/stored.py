@@ -14,7 +14,6 @@ from gkdbench.data.files.variants import HalvedDataset, JoinedDataset
 from gkdbench.data.folders import FolderDataset
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
-from gkdbench.spec.box_splits import CocoSplit
 
 Identity = tuple[object, ...]
 
@@ -84,11 +83,8 @@ def stored(split: Split, dataset: Dataset) -> Iterator[tuple[str, Stored]]:
 
 
 def definition(split: Split, *, whole: bool = False) -> str:
-    """Return which images a split asks for: neither how many of them, nor their labels; `whole`: nor which part."""
-    of_labels = {"labels", "means", "annotations", "ignored", "others", "clip"}
-    left_out = {"count", "first", *of_labels, *(("only", "list") if whole else ())}
-    if isinstance(split, CocoSplit):  # which images it has, the file of annotations says
-        left_out -= {"annotations"}
+    """Return which images and labels a split asks for, but not how many of them; `whole`: nor which part."""
+    left_out = {"count", "first", *(("only", "list") if whole else ())}
     return json.dumps(split.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 

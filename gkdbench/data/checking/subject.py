@@ -29,6 +29,13 @@ class Part:
     """part: of a dataset by itself, which nothing is trained or judged on."""
     labelled: bool = True
     """Whether labels are wanted; the proxy pool is unlabelled by definition, even where the renderer knows better."""
+    may_be_trained: bool = False
+    """Whether images that are trained on may be judged here, as the benchmark says."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained on, with labels or without."""
+        return self.role in ("train", "proxy")
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def benchmark_subject(
     benchmark = source.benchmark
     parts = [
         Part("source train", benchmark.source.train, "train"),
-        Part("source val", benchmark.source.val, "val"),
+        Part("source val", benchmark.source.val, "val", may_be_trained=benchmark.in_domain == "train"),
         *([Part("proxy", benchmark.proxy, "proxy", labelled=False)] if proxy else []),
     ]
     corrupted = {}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkdbench.data.files.archives import COMPRESSED_TARS, Member
+from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import LabelMap, Raw
 from gkdbench.data.files.lists import read_lists
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
@@ -82,22 +83,13 @@ class FilesDataset:
         assert raw is not None
         return self.mapped(raw, index)
 
-    def inventory(self) -> list[tuple[str, int, int]]:
-        """Return name, image bytes and label bytes of every pair."""
-        labels = self.label_files
-        label_bytes = [0] * len(self.names) if labels is None else [member.size for member in labels]
-        return [
-            (name, image.size, size) for name, image, size in zip(self.names, self.images, label_bytes, strict=True)
-        ]
-
-    def checksums(self) -> list[int | None]:
-        """Return what archives state of images and labels, in order; None where files are unpacked."""
-        return [member.crc for member in (*self.images, *(self.label_files or ()))]
-
-    def meaning(self) -> object:
-        """Return what the labels mean, for the digest."""
-        labels = None if self.label_map is None else [self.kind, self.resizes_labels, *self.label_map.identity()]
-        return [self.templates, labels, self.checksums()]
+    def identity(self, contents: Contents) -> list[object]:
+        """Return what images and labels are, for a digest: names and sizes, what labels hold, and what it means."""
+        images = [[name, image.size, image.crc] for name, image in zip(self.names, self.images, strict=True)]
+        if self.label_files is None or self.label_map is None:
+            return [self.templates, images]
+        meaning = [self.kind, self.resizes_labels, *self.label_map.identity()]
+        return [self.templates, images, contents(self.label_files), meaning]
 
     def cut(self, limit: int | None) -> "FilesDataset":
         """Return the first `limit` images."""

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import FilesDataset
+from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import Raw
 from gkdbench.data.files.pictures import size_of
 from gkdbench.errors import DataError
 from gkdbench.spec.digest import digest
+from gkdbench.spec.versions import READING
 
 
 class Tile(NamedTuple):
@@ -77,13 +79,9 @@ class TiledDataset:
         raw = self.pair(index)[1]
         return None if raw is None else self.mapped(raw, index)
 
-    def inventory(self) -> list[tuple[str, int, int]]:
+    def identity(self, contents: Contents) -> list[object]:
         """Return what the pictures are, the side of a tile, and how many tiles there are."""
-        return [*self.base.inventory(), ("tiles", self.tile, len(self.tiles))]
-
-    def meaning(self) -> object:
-        """Return what the labels mean, for the digest."""
-        return self.base.meaning()
+        return ["tiles", self.tile, len(self.tiles), self.base.identity(contents)]
 
     def cut(self, limit: int | None) -> "TiledDataset":
         """Return the first `limit` tiles."""
@@ -99,7 +97,7 @@ class TiledDataset:
         """Return a whole picture or its labels, mapped from the cache, where it is put when first asked for."""
         base = self.base
         member = base.images[number] if part == "image" else (base.label_files or [])[number]
-        identity = digest([str(member.file.resolve()), member.path, _modified(member), base.kind, part])
+        identity = digest([READING, str(member.file.resolve()), member.path, _modified(member), base.kind, part])
         path = self.cache / f"{identity[:24]}.npy"
         if not path.is_file():
             whole = base.image(number) if part == "image" else base.pair(number)[1]

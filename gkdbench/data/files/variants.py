@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import Raw
 
 
@@ -40,12 +41,8 @@ class Files(Protocol):
         """Return class indices of a label's content."""
         ...
 
-    def inventory(self) -> list[tuple[str, int, int]]:
-        """Return what the data digest is made of."""
-        ...
-
-    def meaning(self) -> object:
-        """Return what the labels mean, for the digest."""
+    def identity(self, contents: Contents) -> list[object]:
+        """Return what images and labels are, for a digest."""
         ...
 
     def cut(self, limit: int | None) -> "Files":
@@ -91,13 +88,9 @@ class HalvedDataset:
         raw = self.pair(index)[1]
         return None if raw is None else self.mapped(raw, index)
 
-    def inventory(self) -> list[tuple[str, int, int]]:
+    def identity(self, contents: Contents) -> list[object]:
         """Return what the base is, and how it is stored again."""
-        return [*self.base.inventory(), ("half", self.jpeg_quality or 0, 0)]
-
-    def meaning(self) -> object:
-        """Return what the labels mean, for the digest."""
-        return self.base.meaning()
+        return ["half", self.jpeg_quality, self.base.identity(contents)]
 
     def cut(self, limit: int | None) -> "HalvedDataset":
         """Return the first `limit` images."""
@@ -155,13 +148,9 @@ class JoinedDataset:
         """Return class indices, which `pair` gave already."""
         return raw.astype(np.uint8, copy=False)
 
-    def inventory(self) -> list[tuple[str, int, int]]:
+    def identity(self, contents: Contents) -> list[object]:
         """Return what the parts are."""
-        return [entry for part in self.parts for entry in part.inventory()]
-
-    def meaning(self) -> object:
-        """Return what the labels mean, for the digest."""
-        return [part.meaning() for part in self.parts]
+        return [part.identity(contents) for part in self.parts]
 
     def cut(self, limit: int | None) -> "JoinedDataset":
         """Return images of every part in proportion, `limit` in all: the first ones alone would be of one domain."""

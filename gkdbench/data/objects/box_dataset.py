@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkdbench.data.files.archives import Member
+from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.pictures import read_image, size_of
 from gkdbench.data.objects.stated import Settled, Stated, settled
 from gkdbench.spec.objects import Objects
@@ -21,15 +22,11 @@ class Annotations(Protocol):
         """Return what is said about an image; DataError where its file is bad."""
         ...
 
-    def sizes(self) -> list[int]:
-        """Return how much is said about every image: bytes, or boxes."""
-        ...
-
     def file(self, index: int) -> Path:
         """Return the file on disk that an image's boxes are read from."""
         ...
 
-    def identity(self) -> list[object]:
+    def identity(self, contents: Contents) -> list[object]:
         """Return what the annotations are, for a digest."""
         ...
 
@@ -99,15 +96,12 @@ class BoxFilesDataset:
         found = [self.images[index].file]
         return found if self.annotations is None else [*found, self.annotations.file(index)]
 
-    def inventory(self) -> list[tuple[str, int, int]]:
-        """Return name, image bytes and extent of the annotation of every image."""
-        sizes = [0] * len(self) if self.annotations is None else self.annotations.sizes()
-        return [(name, image.size, size) for name, image, size in zip(self.names, self.images, sizes, strict=True)]
-
-    def meaning(self) -> object:
-        """Return what the boxes mean, for the digest."""
-        said = None if self.annotations is None else [*self.annotations.identity(), self.clip]
-        return [self.templates, said, [member.crc for member in self.images]]
+    def identity(self, contents: Contents) -> list[object]:
+        """Return what images and boxes are, for a digest: names and sizes, and what annotations hold."""
+        images = [[name, image.size, image.crc] for name, image in zip(self.names, self.images, strict=True)]
+        if self.annotations is None:
+            return [self.templates, images]
+        return [self.templates, images, self.annotations.identity(contents), self.clip]
 
     def cut(self, limit: int | None) -> "BoxFilesDataset":
         """Return the first `limit` images."""

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkdbench.data.files.archives import Member
+from gkdbench.data.files.hashes import Contents
 from gkdbench.data.objects.stated import ClassNames, Stated
 from gkdbench.errors import DataError
 
@@ -62,16 +63,12 @@ class CocoTable:
             self.image_places[index],
         )  # fmt: skip
 
-    def sizes(self) -> list[int]:
-        """Return how many boxes every image has."""
-        return [int(count) for count in np.diff(self.starts)]
-
     def file(self, index: int) -> Path:
         """Return the file on disk that an image's boxes are read from."""
         return self.path
 
-    def identity(self) -> list[object]:
-        """Return what the annotations are, for a digest."""
+    def identity(self, contents: Contents) -> list[object]:
+        """Return what the annotations are, for a digest: of a JSON that has been read, what counts in it."""
         content = hashlib.sha256()
         for array in (self.starts, self.written, self.labels, self.difficult):
             content.update(array.tobytes())

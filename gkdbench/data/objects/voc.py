@@ -16,6 +16,7 @@ from xml.parsers import expat
 import numpy as np
 
 from gkdbench.data.files.archives import Member
+from gkdbench.data.files.hashes import Contents
 from gkdbench.data.objects.stated import ClassNames, Stated
 from gkdbench.errors import DataError
 
@@ -171,17 +172,13 @@ class VocFiles:
             raise DataError(f"{member}: {_TOO_LARGE}")
         return parse_voc(member.read(), str(member), self.names)
 
-    def sizes(self) -> list[int]:
-        """Return the bytes of every image's annotation."""
-        return [member.size for member in self.members]
-
     def file(self, index: int) -> Path:
         """Return the file on disk that an image's boxes are read from."""
         return self.members[index].file
 
-    def identity(self) -> list[object]:
-        """Return what the annotations are, for a digest: what archives state of them, and what names mean."""
-        return ["voc", [member.crc for member in self.members], self.names.identity()]
+    def identity(self, contents: Contents) -> list[object]:
+        """Return what the annotations are, for a digest: what they hold, and what names mean."""
+        return ["voc", contents(self.members), self.names.identity()]
 
     def cut(self, limit: int | None) -> "VocFiles":
         """Return those of the first `limit` images."""

@@ -1,4 +1,4 @@
-"""Results of a long check on disk, one JSON object per line: what an interrupted one has read is not read again."""
+"""What was found out about files, kept on disk as one JSON object per line: it is not found out again."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -32,6 +32,8 @@ class KeptResults:
     def add(self, results: Iterable[Mapping[str, Any]]) -> None:
         """Append results, which are on disk when this returns."""
         text = "".join(json.dumps(result, separators=(",", ":")) + "\n" for result in results)
+        if not text:
+            return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as stream:
@@ -56,5 +58,5 @@ class KeptResults:
 
     def _refused(self, error: OSError) -> DataError:
         return DataError(
-            f"{self.path}: results of the check cannot be kept there ({error.strerror or error}); set GKDBENCH_CACHE"
+            f"{self.path}: what was learnt of data cannot be kept there ({error.strerror or error}); set GKDBENCH_CACHE"
         )
