@@ -27,7 +27,7 @@ Hash = str | DataError
 class ContentHashes:
     """Hashes of files and members of archives; `folder`: where they are remembered.
 
-    Path, size and both times of a file's change say whether it is the one that was hashed. These are the memory's
+    Path, size, inode and both times of a file's change say whether it is the one that was hashed. These are the memory's
     alone: digests are made of content, so that data may be copied and moved.
     """
 
@@ -94,7 +94,7 @@ def _key(member: Member) -> str:
         state = member.file.stat()
     except OSError:  # gone: reading it says so
         return ""
-    return f"{member} {member.size} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+    return f"{member} {member.size} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
 
 
 def _settled(member: Member) -> bool:
