@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What a part of gkdbench may import besides itself and `gkdbench.errors`, `gkdbench` (the version):
 # cli -> run -> engine -> (models, data, metrics) -> spec, and report -> (run.record, run.store, metrics, spec).
+# All may know the contract.
 MAY_IMPORT = {
     "errors": set(),
     "spec": set(),
@@ -24,7 +26,8 @@ MAY_IMPORT = {
     "run": {"engine", "models", "data", "metrics", "spec"},
     "report": {"run.record", "run.store", "metrics", "spec"},
     "cli": {"report", "conformance", "run", "engine", "models", "data", "metrics", "spec"},
-    "api": {"engine.stage"},
+    "contract": set(),
+    "api": {"contract"},
     "conformance": {"run", "engine", "models", "data", "spec"},
     "__main__": {"cli"},
     "__init__": set(),
@@ -80,7 +83,7 @@ def allowed(part: str, imported: str) -> bool:
     if imported.startswith(("gkdbench.errors.", "gkdbench.__version__")) or imported == "gkdbench.errors":
         return True
     local = imported.removeprefix("gkdbench.")
-    return any(local == one or local.startswith(f"{one}.") for one in {part, *MAY_IMPORT[part]})
+    return any(local == one or local.startswith(f"{one}.") for one in {part, "contract", *MAY_IMPORT[part]})
 
 
 @pytest.mark.parametrize("file", python_files("gkdbench"), ids=module_name)
@@ -111,6 +114,13 @@ def test_methods_import_the_contract_and_their_siblings_alone(file: Path) -> Non
         else:
             known = {"gkdbench_methods", "methods"} | third_party | sys.stdlib_module_names
             assert top in known, f"{file}:{line} imports {name}"
+
+
+def test_the_contract_is_a_leaf() -> None:
+    """Who reads or writes a method needs the contract and torch; nothing of the harness comes with it."""
+    code = "import sys, gkdbench.api; print(*sorted(name for name in sys.modules if name.startswith('gkdbench')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == ["gkdbench", "gkdbench.api", "gkdbench.contract", "gkdbench.errors"]
 
 
 @pytest.mark.parametrize("part", ["spec", "report", "metrics", "cli"])

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from gkdbench.conformance.subject import Subject
 from gkdbench.conformance.toys import BATCH, SEED, ToyPair, first_batches, recipe, samples
 from gkdbench.conformance.watch import fingerprint
+from gkdbench.contract import Pair, Stage
 from gkdbench.data.stream import Batch
 from gkdbench.engine.checkpoint import Checkpoint
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
-from gkdbench.engine.stage import Pair, Stage
 from gkdbench.errors import Interrupted
 from gkdbench.run.files import write_atomically
 

@@ -13,10 +13,10 @@ from gkdbench.conformance.report import Outcome
 from gkdbench.conformance.subject import attribute_line, method_line, raised_at, term_line
 from gkdbench.conformance.toys import BATCH, SEED, first_batches, recipe
 from gkdbench.conformance.watch import Watch, WatchedStep, generators
+from gkdbench.contract import Stage
 from gkdbench.data.seeds import seed_of
 from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import LiveStep, StageModule
-from gkdbench.engine.stage import Stage
 from gkdbench.errors import GkdbenchError, Unsupported
 
 TOLERANCE = 1e-5

@@ -10,7 +10,7 @@ from gkdbench.conformance.checks import Finding
 from gkdbench.conformance.subject import Subject, attribute_line, method_line, raised_at
 from gkdbench.conformance.toys import SEED, ToyPair, segmentor
 from gkdbench.conformance.watch import Watch, generators
-from gkdbench.engine.stage import Pair, Stage, Taps
+from gkdbench.contract import Pair, Stage, Taps
 from gkdbench.errors import GkdbenchError, Unsupported
 from gkdbench.run.identity import stage_identity
 from gkdbench.run.plan import check_stages, stage_fault

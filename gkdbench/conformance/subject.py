@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
+from gkdbench.contract import Pair, Stage
 from gkdbench.data.seeds import seed_of
-from gkdbench.engine.stage import Pair, Stage
 from gkdbench.errors import UsageError
 from gkdbench.run.method_code import load_factory
 from gkdbench.run.plan import call_factory

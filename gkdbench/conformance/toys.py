@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gkdbench.conformance.queries import QueryHead
+from gkdbench.contract import Pair, Side, Stage
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Batch, Samples, Share, batches
 from gkdbench.engine.passes import FrozenTeacher, StageModule
-from gkdbench.engine.stage import Pair, Side, Stage
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.plan import describe

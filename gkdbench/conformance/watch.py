@@ -15,7 +15,7 @@ from torch import Tensor
 from gkdbench.conformance.subject import Subject, owns, place
 from gkdbench.data.stream import Batch
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
-from gkdbench.engine.stage import View
+from gkdbench.engine.view import LazyView
 from gkdbench.models.decoders.head import Output
 from gkdbench.models.encoder import Features
 
@@ -123,12 +123,12 @@ class Handed:
         }
 
 
-class WatchedView(View):
+class WatchedView(LazyView):
     """A view that notes what is taken from it."""
 
     _offered = frozenset({"tokens", "cls", "blocks", "qkv", "logits", "pixels", "features", "decoded"})
 
-    def __init__(self, view: View, name: str, watch: "WatchedStep") -> None:
+    def __init__(self, view: LazyView, name: str, watch: "WatchedStep") -> None:
         def decode(_features: Features) -> Output:
             return view.decoded
 
@@ -151,7 +151,7 @@ class WatchedStep(LiveStep):
     def __init__(self, module: StageModule, batch: Batch, moment: Moment, name: str = "step") -> None:
         super().__init__(module, batch, moment)
         self.handed = Handed()
-        self._own_views: dict[int, tuple[View, View]] = {}
+        self._own_views: dict[int, tuple[LazyView, LazyView]] = {}
         self._name = name
         for attribute in ("images", "clean", "labels", "position"):
             self.handed.add(f"{name}.{attribute}", getattr(self, attribute))
@@ -173,7 +173,7 @@ class WatchedStep(LiveStep):
         for part, tensor in inside:
             self.handed.add(f"{name}.{part}" if part else name, tensor)
 
-    def _watched(self, view: View, call: str) -> View:
+    def _watched(self, view: LazyView, call: str) -> LazyView:
         if id(view) not in self._own_views:
             name = f"{self._name}.{call}"
             if not call.endswith("()"):
@@ -181,11 +181,11 @@ class WatchedStep(LiveStep):
             self._own_views[id(view)] = (view, WatchedView(view, name, self))
         return self._own_views[id(view)][1]
 
-    def student(self, *arguments: Any, **named: Any) -> View:
+    def student(self, *arguments: Any, **named: Any) -> LazyView:
         """Return the student's pass, watched."""
         return self._watched(super().student(*arguments, **named), _call("student", arguments, named))
 
-    def teacher(self, *arguments: Any, **named: Any) -> View:
+    def teacher(self, *arguments: Any, **named: Any) -> LazyView:
         """Return the teacher's pass, watched."""
         return self._watched(super().teacher(*arguments, **named), _call("teacher", arguments, named))
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from gkdbench.contract import Boxes
 from gkdbench.data.augmentation import detection_views
 from gkdbench.data.augmentation.distillation_views import distillation_view
 from gkdbench.data.augmentation.plain import geometry, photometry, resized
@@ -30,25 +31,10 @@ from gkdbench.spec.objects import Objects
 Read = TypeVar("Read")
 
 
-@dataclass(frozen=True)
-class Boxes:
-    """The objects of one image that a detector learns; difficult ones are not among them.
-
-    So a detector is taught that there is nothing where they stand.
-    """
-
-    boxes: Tensor  # [n, 4] float32, x0 y0 x1 y1 in pixels
-    labels: Tensor  # [n] int64
-
-    def to(self, device: torch.device) -> "Boxes":
-        """Return the objects on a device."""
-        return Boxes(self.boxes.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
-
-    @staticmethod
-    def of(objects: Objects) -> "Boxes":
-        """Return what is learnt of an image's objects."""
-        kept = ~objects.difficult
-        return Boxes(torch.from_numpy(objects.boxes[kept]), torch.from_numpy(objects.labels[kept]))
+def learnt(objects: Objects) -> Boxes:
+    """Return what is learnt of an image's objects."""
+    kept = ~objects.difficult
+    return Boxes(torch.from_numpy(objects.boxes[kept]), torch.from_numpy(objects.labels[kept]))
 
 
 Labels = Tensor | list[Boxes]
@@ -211,7 +197,7 @@ def _collate(samples: list[Sample]) -> _Stacked:
 
 
 def _stacked_labels(labels: Sequence[NDArray[np.uint8] | Objects | None]) -> Labels | None:
-    boxes = [Boxes.of(one) for one in labels if isinstance(one, Objects)]
+    boxes = [learnt(one) for one in labels if isinstance(one, Objects)]
     maps = [one for one in labels if isinstance(one, np.ndarray)]
     return torch.from_numpy(np.stack(maps)) if maps else boxes or None
 

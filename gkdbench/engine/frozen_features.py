@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gkdbench.contract import Stage
 from gkdbench.data.stream import Samples, unit_images
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.passes import in_precision
-from gkdbench.engine.stage import Stage
 from gkdbench.models.encoder import Features
 from gkdbench.models.network import Network
 from gkdbench.spec.recipe import StageRecipe

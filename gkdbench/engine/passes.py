@@ -13,9 +13,10 @@ import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
 
+from gkdbench.contract import Stage, Step
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Batch
-from gkdbench.engine.stage import Stage, Step, View
+from gkdbench.engine.view import LazyView
 from gkdbench.errors import Unsupported
 from gkdbench.models.decoders.head import Output
 from gkdbench.models.encoder import Features
@@ -134,11 +135,11 @@ class StageModule(nn.Module):
 class _Memo:
     """Views by the identity of their arguments; the arguments are kept so that identities stay true."""
 
-    entries: dict[tuple[int | None, ...], tuple[View, tuple[Any, ...]]] = field(
+    entries: dict[tuple[int | None, ...], tuple[LazyView, tuple[Any, ...]]] = field(
         default_factory=dict
     )
 
-    def view(self, arguments: tuple[Any, ...], make: Callable[[], View]) -> View:
+    def view(self, arguments: tuple[Any, ...], make: Callable[[], LazyView]) -> LazyView:
         key = tuple(None if argument is None else id(argument) for argument in arguments)
         if key not in self.entries:
             self.entries[key] = (make(), arguments)
@@ -209,7 +210,7 @@ class LiveStep(Step):
         *,
         mask: Tensor | None = None,
         keep: Tensor | None = None,
-    ) -> View:
+    ) -> LazyView:
         """Return the student's pass; see Step."""
         stage, student = self._module.stage, self._module.student
         blocks = tuple(student.encoder.block_index(tap) for tap in stage.taps_student.blocks)
@@ -226,8 +227,8 @@ class LiveStep(Step):
                 self.images if images is None else images, mask, keep, blocks, qkv
             )
 
-        def make() -> View:
-            return View(
+        def make() -> LazyView:
+            return LazyView(
                 encode,
                 self._decoder(student, "head" in stage.trains),
                 grid=student.grid,
@@ -296,7 +297,7 @@ class LiveStep(Step):
         *,
         mask: Tensor | None = None,
         keep: Tensor | None = None,
-    ) -> View:
+    ) -> LazyView:
         """Return the teacher's pass; see Step."""
         module = self._module
         if module.teacher is None:
@@ -311,8 +312,8 @@ class LiveStep(Step):
             with in_precision(source.device, module.precision), torch.no_grad():
                 return segmentor.features(source, mask=mask, keep=keep, blocks=blocks, qkv=qkv)
 
-        def make() -> View:
-            return View(
+        def make() -> LazyView:
+            return LazyView(
                 encode,
                 self._decoder(segmentor, False),
                 grid=module.student.grid,

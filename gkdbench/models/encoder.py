@@ -13,10 +13,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from gkdbench.contract import QKV
 from gkdbench.errors import GkdbenchError, UsageError
 from gkdbench.models import patches
 from gkdbench.models.grids import as_tokens
-from gkdbench.models.transformer_taps import QKV, can_drop, dropping, gives_qkv, masking, recording_qkv
+from gkdbench.models.transformer_taps import can_drop, dropping, gives_qkv, masking, recording_qkv
 from gkdbench.spec.documents import nearest
 from gkdbench.spec.model import ModelEntry
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-QKV = tuple[Tensor, Tensor, Tensor]
+from gkdbench.contract import QKV
 
 
 @contextmanager

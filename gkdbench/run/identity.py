@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from gkdbench.engine.stage import Stage
+from gkdbench.contract import Stage
 from gkdbench.errors import GkdbenchError
 
 

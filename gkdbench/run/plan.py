@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from gkdbench.contract import Pair, Side, Stage
 from gkdbench.data.seeds import seed_of
-from gkdbench.engine.stage import Pair, Side, Stage
 from gkdbench.errors import DataError, GkdbenchError, Unsupported, UsageError
 from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gkdbench.data.augmentation.detection_views import DRAWS, detection_view, moved
-from gkdbench.data.stream import Boxes, Samples, Share, Ticket, batches
+from gkdbench.data.stream import Samples, Share, Ticket, batches, learnt
 from gkdbench.errors import DataError
 from gkdbench.spec.augmentation import DetectionViews
 from gkdbench.spec.inference import Inference
@@ -218,8 +218,8 @@ def test_difficult_objects_are_not_learnt() -> None:
 
 def test_what_is_learnt_is_not_a_view_of_the_dataset() -> None:
     objects = one(np.array([1, 2, 3, 4]))
-    learnt = Boxes.of(objects)
-    learnt.boxes.add_(1)
+    kept = learnt(objects)
+    kept.boxes.add_(1)
     assert objects.boxes.tolist() == [[1, 2, 3, 4]]
 
 

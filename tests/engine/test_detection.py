@@ -12,7 +12,8 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from toy import encoder, recipe, training
 
 from gkdbench.api import Stage, Unsupported
-from gkdbench.data.stream import Boxes, Samples, Share, batches
+from gkdbench.contract import Boxes
+from gkdbench.data.stream import Samples, Share, batches
 from gkdbench.engine.detection import find_boxes, judge_boxes
 from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag

@@ -12,7 +12,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign, box_iou
 
-from gkdbench.data.stream import Boxes
+from gkdbench.contract import Boxes
 from gkdbench.errors import Unsupported, UsageError
 from gkdbench.models.build import build_network
 from gkdbench.models.detector import Detector

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from gkdbench.api import Pair, Side, Stage, Step, View
+from gkdbench.contract import QKV
+from gkdbench.engine.view import LazyView
 from gkdbench.models.decoders.head import Decoded
 from gkdbench.models.encoder import Features
-from gkdbench.models.transformer_taps import QKV
 
 Terms = Mapping[str, Tensor]
 IGNORED = 255
@@ -92,7 +93,7 @@ class FixedStep(Step):
             assert decoded is not None
             return decoded
 
-        return View(
+        return LazyView(
             lambda: features, decode, grid=features.grid, blocks=tuple(blocks), qkv=tuple(qkv), whole=name != "kept"
         )
 

@@ -27,8 +27,8 @@ Hash = str | DataError
 class ContentHashes:
     """Hashes of files and members of archives; `folder`: where they are remembered.
 
-    Path, size, inode and both times of a file's change say whether it is the one that was hashed. These are the memory's
-    alone: digests are made of content, so that data may be copied and moved.
+    Path, size, inode and both times of a file's change say whether it is the one that was hashed. These are the
+    memory's alone: digests are made of content, so that data may be copied and moved.
     """
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:

@@ -8,18 +8,14 @@ from the step; they are memoised, so what nobody asks for is never computed.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from gkdbench.data.stream import Boxes as Boxes  # methods import it with the contract
-from gkdbench.models.decoders.head import Output
-from gkdbench.models.encoder import Features
-from gkdbench.models.grids import on_grid
-from gkdbench.models.transformer_taps import QKV
+QKV = tuple[Tensor, Tensor, Tensor]
+"""Queries, keys and values, [B, prefix+N, C] each."""
 
 
 @dataclass(frozen=True)
@@ -68,87 +64,64 @@ class Taps:
     qkv: tuple[int | float, ...] = ()
 
 
-class View:
+@dataclass(frozen=True)
+class Boxes:
+    """The objects of one image that a detector learns; difficult ones are not among them.
+
+    So a detector is taught that there is nothing where they stand.
+    """
+
+    boxes: Tensor  # [n, 4] float32, x0 y0 x1 y1 in pixels
+    labels: Tensor  # [n] int64
+
+    def to(self, device: torch.device) -> Boxes:
+        """Return the objects on a device."""
+        return Boxes(self.boxes.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+
+class View(ABC):
     """One forward pass of one model, in float32; computed when first looked at."""
 
-    def __init__(
-        self,
-        encode: Callable[[], Features],
-        decode: Callable[[Features], Output],
-        *,
-        grid: tuple[int, int],
-        blocks: tuple[int, ...] = (),
-        qkv: tuple[int, ...] = (),
-        whole: bool = True,
-    ) -> None:
-        self._encode, self._decode = encode, decode
-        self._blocks, self._qkv = blocks, qkv
-        # With dropped tokens there is no grid left to resample.
-        self._whole = whole
-        self.grid = grid
+    grid: tuple[int, int]
+    """(h, w) with N = h * w, equal on both sides."""
 
-    @cached_property
-    def features(self) -> Features:
-        """The raw pass; the loop's business, methods use the properties below."""
-        return self._encode()
-
-    @cached_property
-    def _decoded(self) -> Output:
-        return self._decode(self.features)
-
-    def _placed(self, tokens: Tensor) -> Tensor:
-        tokens = tokens.float()
-        return on_grid(tokens, self.features.grid, self.grid) if self._whole else tokens
-
-    @cached_property
+    @property
+    @abstractmethod
     def tokens(self) -> Tensor:
         """Patch tokens after the final norm, [B, N, C] ([B, M, C] with dropped tokens)."""
-        return self._placed(self.features.tokens)
 
-    @cached_property
+    @property
+    @abstractmethod
     def cls(self) -> Tensor | None:
         """Class token after the final norm, [B, C]; None for an encoder without one."""
-        cls = self.features.cls
-        return None if cls is None else cls.float()
 
-    @cached_property
+    @property
+    @abstractmethod
     def blocks(self) -> list[Tensor]:
         """Outputs of the tapped blocks in the order of the taps, [B, N, C] patch tokens without norm."""
-        return [self._placed(self.features.blocks[block]) for block in self._blocks]
 
-    @cached_property
+    @property
+    @abstractmethod
     def qkv(self) -> list[QKV]:
         """Queries, keys and values of the tapped blocks, [B, prefix+N, C] each, before rope and head split."""
-        found = []
-        for block in self._qkv:
-            q, k, v = self.features.qkv[block]
-            found.append((q.float(), k.float(), v.float()))
-        return found
 
-    @cached_property
+    @property
+    @abstractmethod
     def logits(self) -> Tensor:
         """Class scores [B, K, h', w'] at the head's own resolution; Unsupported on a detector."""
-        logits: Tensor = self._decoded.logits
-        return logits.float()
 
-    @cached_property
+    @property
+    @abstractmethod
     def pixels(self) -> Tensor:
         """Last features before the classifier, [B, D, h', w']; Unsupported on a detector."""
-        pixels: Tensor = self._decoded.pixels
-        return pixels.float()
 
-    @cached_property
+    @property
+    @abstractmethod
     def pyramid(self) -> list[Tensor]:
         """Levels of a detector's feature pyramid, [B, D, h_i, w_i] from fine to coarse.
 
         Each side has its own sizes: levels follow the encoder's grid. Unsupported on a segmentor (Side.pyramid_dim 0).
         """
-        return [level.float() for level in self._decoded.pyramid]
-
-    @property
-    def decoded(self) -> Output:
-        """The head's raw output, for the task loss."""
-        return self._decoded
 
 
 class Step(ABC):
