@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ from gkdbench.data.corruptions.kept import KeptImages
 from gkdbench.data.files.hashes import ContentHashes, Contents
 from gkdbench.data.files.opening import Meaning, open_dataset, open_own
 from gkdbench.data.files.variants import Files, JoinedDataset
-from gkdbench.data.folders import FolderDataset
+from gkdbench.data.folders import open_folders
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.data.objects.opening import has_boxes, open_boxes
 from gkdbench.data.streets.boxes import BOXES, OBJECT_CLASSES, BoxedSplit, boxed_split
@@ -33,7 +33,6 @@ from gkdbench.spec.versions import READING
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
-OfFiles = FolderDataset | Files | BoxFilesDataset
 
 
 class Dataset(Protocol):
@@ -196,8 +195,6 @@ def open_split(
             of = split_digest(split.of, benchmark, folder, place, labelled=False)
             kept = KeptImages(place.corrupted_folder(), of, split.kind, split.severity)
         return corrupted_dataset(inner, split.kind, split.severity, kept)
-    if isinstance(split, FolderSplit):
-        return _folder_dataset(split, benchmark, folder, place, limit)
     return _files(split, benchmark, folder, place, labelled).cut(limit)
 
 
@@ -222,25 +219,17 @@ def split_digest(
     if isinstance(split, CorruptedSplit):
         inner = split_digest(split.of, benchmark, folder, place, limit, labelled=labelled)
         return corrupted_digest(split.kind, split.severity, inner)
-    if isinstance(split, FolderSplit):
-        opened: OfFiles = _folder_dataset(split, benchmark, folder, place, limit)
-    else:
-        opened = _files(split, benchmark, folder, place, labelled).cut(limit)
-    return opened_digest(opened, place.hashes().identities, labelled=labelled)
+    opened = _files(split, benchmark, folder, place, labelled).cut(limit)
+    return opened_digest(opened, place.hashes().identities)
 
 
-def opened_digest(dataset: OfFiles, contents: Contents, *, labelled: bool) -> str:
+def opened_digest(dataset: Files | BoxFilesDataset, contents: Contents) -> str:
     """Return the digest of a split of files that is open already; see split_digest."""
-    if isinstance(dataset, FolderDataset) and not labelled:
-        dataset = replace(dataset, label_files=None)
-    try:
-        return digest([READING, dataset.identity(contents)])
-    except OSError as error:  # a link that leads nowhere
-        raise DataError(f"{error.filename}: cannot be read ({error.strerror or error})") from error
+    return digest([READING, dataset.identity(contents)])
 
 
 def _files(
-    split: FilesSplit | DatasetSplit | JoinedSplit | VocSplit | CocoSplit,
+    split: FolderSplit | FilesSplit | DatasetSplit | JoinedSplit | VocSplit | CocoSplit,
     benchmark: LabelSpace,
     folder: Path,
     place: DataPlace,
@@ -256,6 +245,10 @@ def _files(
         titles = [part.dataset if isinstance(part, DatasetSplit) else part.root for part in split.parts]
         return JoinedDataset(parts, titles)
     meaning = Meaning(benchmark.classes, benchmark.ignore, benchmark.label_map)
+    if isinstance(split, FolderSplit):
+        return open_folders(
+            split, meaning, data_root=place.data_root, beside=folder, labelled=labelled, how=benchmark.how_to_get
+        )
     if isinstance(split, FilesSplit):
         return open_own(
             split, meaning, data_root=place.data_root, labelled=labelled, how=benchmark.how_to_get
@@ -289,22 +282,3 @@ def _check_kind(split: StreetsSplit, benchmark: LabelSpace, labelled: bool) -> N
             f"benchmark {benchmark.name!r}: the streets renderer has the {len(known)} classes "
             f"{', '.join(known)}, ignore {IGNORE} and no label_map"
         )
-
-
-def _folder_dataset(
-    split: FolderSplit, benchmark: LabelSpace, folder: Path, place: DataPlace, limit: int | None
-) -> FolderDataset:
-    try:
-        return FolderDataset.open(
-            split,
-            data_root=place.data_root,
-            beside=folder,
-            label_map=benchmark.label_map,
-            num_classes=len(benchmark.classes),
-            ignore=benchmark.ignore,
-            limit=limit,
-            how_to_get=benchmark.how_to_get,
-        )
-    except OSError as error:  # a folder that may not be searched, a lost network drive
-        where = error.filename or place.data_root
-        raise DataError(f"{where}: cannot be read ({error.strerror or error})") from error

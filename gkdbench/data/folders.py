@@ -1,167 +1,95 @@
-"""Images and label PNGs in folders: pairs found and checked at opening, ids mapped on load.
+"""Images and label PNGs in folders: all images below one folder, or those of a list, paired by relative name."""
 
-A label file is one channel of ids (greyscale or palette: the palette's colours are never looked at). Every
-problem is one line that names the file.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
-
 from gkdbench.data.files.archives import Member
-from gkdbench.data.files.hashes import Contents
+from gkdbench.data.files.dataset import FilesDataset
+from gkdbench.data.files.opening import Meaning, below
+from gkdbench.data.files.tree import files_below, nearly, normal, others_said
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import FolderSplit
 from gkdbench.spec.documents import read_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-ID_MODES = ("L", "P", "I;16", "I", "1")
+LABEL_SUFFIXES = (".png",)
 
 
-@dataclass(frozen=True)
-class FolderDataset:
-    """Pairs of image and label files."""
+def open_folders(
+    split: FolderSplit, meaning: Meaning, *, data_root: Path | None, beside: Path, labelled: bool, how: str
+) -> FilesDataset:
+    """Find all files of a split; a missing folder, image or label is an error now, not later.
 
-    root: Path
-    names: Sequence[str]
-    images: Sequence[Path]
-    label_files: Sequence[Path] | None
-    lookup: NDArray[np.int32] = field(repr=False)
-    """Label id -> class index, the ignore value, or -1 for an id outside the map; [65536]."""
-    ignore: int
-
-    @classmethod
-    def open(
-        cls,
-        split: FolderSplit,
-        *,
-        data_root: Path | None,
-        beside: Path,
-        label_map: Mapping[int, int] | None,
-        num_classes: int,
-        ignore: int,
-        limit: int | None,
-        how_to_get: str,
-    ) -> "FolderDataset":
-        """Find all files of a split; a missing folder, image or label is an error now, not later."""
-        root = _find_root(split, data_root, how_to_get)
-        folder = _folder(root / split.images, "image folder", how_to_get)
-        names, images = _images(split, root, folder, beside)
-        label_files = None
-        if split.labels is not None:
-            labels = _folder(root / split.labels, "label folder", how_to_get)
-            label_files = [labels / f"{name}.png" for name in names]
-            missing = [path for path in label_files if not path.is_file()]
-            if missing:
-                raise DataError(
-                    f"{missing[0]}: no label file for image {names[label_files.index(missing[0])]!r}"
-                    f" ({len(missing)} of {len(names)} images of {split.labels!r} have none); add what is missing, or"
-                    " name the others in a list"
-                )
-        cut = slice(limit)
-        lookup = _lookup(label_map, num_classes, ignore)
-        return cls(
-            root, names[cut], images[cut], label_files and label_files[cut], lookup, ignore
-        )
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def name(self, index: int) -> str:
-        """Return the image's relative name without suffix."""
-        return self.names[index]
-
-    def identity(self, contents: Contents) -> list[object]:
-        """Return what images and labels are, for a digest: names and sizes, what labels hold, and what it means."""
-        images = [[name, path.stat().st_size] for name, path in zip(self.names, self.images, strict=True)]
-        if self.label_files is None:
-            return ["folders", images]
-        labels = [Member(path.name, path.stat().st_size, path) for path in self.label_files]
-        known = np.flatnonzero(self.lookup >= 0)
-        return ["folders", images, contents(labels), known.tolist(), self.lookup[known].tolist(), self.ignore]
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Return an RGB image, uint8 [H, W, 3]."""
-        path = self.images[index]
-        picture = _read(path)
-        if picture.mode.startswith(("I", "F")):
-            # Pillow would cut everything above 255 to white
-            raise DataError(f"{path}: images have 8 bits per channel, this one has mode {picture.mode!r}")
-        return np.array(picture.convert("RGB"))
-
-    def labels(self, index: int) -> NDArray[np.uint8] | None:
-        """Return class indices or the ignore value, uint8 [H, W]; the size must equal the image's."""
-        if self.label_files is None:
-            return None
-        path = self.label_files[index]
-        picture = _read(path)
-        if picture.mode not in ID_MODES:
-            raise DataError(
-                f"{path}: label files hold one id per pixel, this one has mode {picture.mode!r}: colours in place "
-                "of ids? Write the class ids as a greyscale PNG"
-            )
-        ids = np.asarray(picture).astype(np.int64)
-        width, height = _size(self.images[index])
-        if ids.shape != (height, width):
-            raise DataError(
-                f"{path}: label of {ids.shape[1]}x{ids.shape[0]} pixels for an image of "
-                f"{width}x{height} ({self.images[index]}); get both from one release"
-            )
-        mapped = self.lookup[ids] if ids.size and ids.min() >= 0 and ids.max() < 65536 else None
-        if mapped is None or (mapped < 0).any():
-            bad = ids[(ids < 0) | (ids > 65535)] if mapped is None else ids[mapped < 0]
-            raise DataError(
-                f"{path}: label id {bad.flat[0]} is not in the label map ({bad.size} pixels); "
-                "add it to label_map, or map it to the ignore value"
-            )
-        return mapped.astype(np.uint8)
+    Args:
+        split: what the benchmark says.
+        meaning: what the ids in label files are.
+        data_root: folder of downloaded data.
+        beside: folder of the benchmark's YAML, where lists may lie.
+        labelled: False leaves label files alone, which then need not be there.
+        how: where a user finds the data; ends messages about missing folders.
+    """
+    root = below(data_root, split.root, how)
+    hint = f"; {' '.join(how.split())}" if how else ""
+    images = _chosen(split, root, _folder(root / split.images, "image folder", hint), beside)
+    label_files, label_map, without = None, None, 0
+    if split.labels is not None and labelled:
+        found = _below(_folder(root / split.labels, "label folder", hint), LABEL_SUFFIXES)
+        label_files = _labels(root, split.labels, images, found)
+        _, label_map = meaning.of(None, split.root)
+        without = len(found.keys() - images.keys()) if split.list is None else 0
+    return FilesDataset(
+        root, list(images), list(images.values()), label_files, "ids", label_map, without_image=without,
+        templates=("folders",), bits=split.bits,
+    )  # fmt: skip
 
 
-def _find_root(split: FolderSplit, data_root: Path | None, how_to_get: str) -> Path:
-    hint = f"; {' '.join(how_to_get.split())}" if how_to_get else ""
-    if data_root is None:
+def _folder(path: Path, what: str, hint: str) -> Path:
+    if path.is_dir():
+        return path
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    near = next((one for one in beside if normal(one.name).casefold() == normal(path.name).casefold()), None)
+    raise DataError(f"{path}: {what} not found{f'; there is {near.name!r}' if near is not None else ''}{hint}")
+
+
+def _below(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Member]:
+    """Return the files of these kinds below a folder by their relative names without suffix."""
+    found: dict[str, Member] = {}
+    for member in files_below(folder):
+        path = Path(member.path)
+        if path.suffix.lower() in suffixes:
+            name = normal(path.with_suffix("").as_posix())
+            if name in found:
+                raise DataError(f"{member}: a second file named {name!r}, besides {found[name]}; keep one of them")
+            found[name] = member
+    return found
+
+
+def _labels(root: Path, folder: str, images: Mapping[str, Member], found: Mapping[str, Member]) -> list[Member]:
+    """Return the label file of every image."""
+    missing = [name for name in images if name not in found]
+    if missing:
+        near = nearly(missing[0], found)
+        there = others_said(root / folder, LABEL_SUFFIXES) if near is None else f"; {near} differs in case"
         raise DataError(
-            f"this benchmark reads {split.root!r} below a data root: give --data-root DIR "
-            f"or set GKDBENCH_DATA{hint}"
+            f"{root / folder / missing[0]}.png: no label file for image {missing[0]!r} ({len(missing)} of "
+            f"{len(images)} images of {folder!r} have none){there}; add what is missing, or name the others in a list"
         )
-    if not data_root.is_dir():
-        raise DataError(f"--data-root {data_root}: no such folder{hint}")
-    return _folder(data_root / split.root, "dataset folder", how_to_get)
+    return [found[name] for name in images]
 
 
-def _folder(path: Path, what: str, how_to_get: str) -> Path:
-    if not path.is_dir():
-        hint = f"; {' '.join(how_to_get.split())}" if how_to_get else ""
-        raise DataError(f"{path}: {what} not found{hint}")
-    return path
-
-
-def _images(
-    split: FolderSplit, root: Path, folder: Path, beside: Path
-) -> tuple[list[str], list[Path]]:
-    """Return relative names without suffix and image files, in list order or sorted."""
-    present: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in present:
-                raise DataError(f"{path}: a second image named {name!r} beside {present[name].name}; keep one of them")
-            present[name] = path
+def _chosen(split: FolderSplit, root: Path, folder: Path, beside: Path) -> dict[str, Member]:
+    """Return the images by name: those below the folder in order of their paths, or the list's in its order."""
+    present = _below(folder, SUFFIXES)
     if split.list is None:
         if not present:
-            raise DataError(f"{folder}: no PNG or JPEG images; is the data unpacked there?")
-        return list(present), list(present.values())
+            said = others_said(folder, SUFFIXES)
+            raise DataError(f"{folder}: no PNG or JPEG images{said}; is the data unpacked there?")
+        return present
     list_file = next((d / split.list for d in (root, beside) if (d / split.list).is_file()), None)
     if list_file is None:
         raise DataError(f"{root / split.list}: list of images not found (nor beside the YAML)")
-    lines = read_text(list_file).removeprefix("\ufeff").splitlines()
-    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    lines = [normal(line.strip()) for line in read_text(list_file).splitlines() if not line.startswith("#")]
+    names = [line for line in lines if line]
     twice = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if twice is not None:
         raise DataError(f"{list_file}: the list names {twice!r} twice")
@@ -169,38 +97,9 @@ def _images(
         raise DataError(f"{list_file}: the list names no image")
     missing = [name for name in names if name not in present]
     if missing:
+        near = nearly(missing[0], present)
         raise DataError(
-            f"{folder / missing[0]}: image named by {list_file} not found "
-            f"({len(missing)} of {len(names)} missing)"
+            f"{folder / missing[0]}: image named by {list_file} not found ({len(missing)} of {len(names)} missing)"
+            f"{f'; {near} differs in case' if near is not None else ''}"
         )
-    return names, [present[name] for name in names]
-
-
-def _lookup(
-    label_map: Mapping[int, int] | None, num_classes: int, ignore: int
-) -> NDArray[np.int32]:
-    table = np.full(65536, -1, np.int32)
-    table[ignore] = ignore
-    pairs = label_map if label_map is not None else {index: index for index in range(num_classes)}
-    for label, index in pairs.items():
-        table[label] = index
-    return table
-
-
-@contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); get the file again") from error
-
-
-def _read(path: Path) -> Pillow.Image:
-    with _clear_errors(path), Pillow.open(path) as picture:
-        picture.load()
-        return picture
-
-
-def _size(path: Path) -> tuple[int, int]:
-    with _clear_errors(path), Pillow.open(path) as picture:
-        return picture.size
+    return {name: present[name] for name in names}

@@ -7,15 +7,14 @@ from pydantic import Field, model_validator
 
 from gkdbench.spec.box_splits import CocoSplit, VocSplit
 from gkdbench.spec.corruption import CorruptedSplit, Corruptions, with_corruptions
-from gkdbench.spec.dataset import DatasetSplit, FilesSplit
+from gkdbench.spec.dataset import Bits, Colour, DatasetSplit, FilesSplit
 from gkdbench.spec.decoder import AnyDecoder
-from gkdbench.spec.documents import Added, Strict
+from gkdbench.spec.documents import Added, Names, Strict
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.recipe import Positive, Preset
 from gkdbench.spec.task import TASKS, TaskName
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
-Colour = tuple[int, int, int]
 _MENTIONED = 6
 """Targets that a message names at most."""
 IN_DOMAIN = "val"
@@ -45,6 +44,7 @@ class FolderSplit(Strict):
     """Folder of the label PNGs below `root`, same relative names as the images; None: unlabelled."""
     list: str | None = None
     """Text file of relative names without suffix, one per line: below `root`, or beside the YAML."""
+    bits: Bits = None
 
     @model_validator(mode="after")
     def _inside(self) -> "FolderSplit":
@@ -90,7 +90,7 @@ class SettingSpec(Strict):
     """Which models teach which in a setting of this benchmark."""
 
     description: str
-    pairs: list[str] = Field(min_length=1)
+    pairs: Names = Field(min_length=1)
     """`teacher:student`, names from models.yaml; the first is the default."""
     teacher_method: str
     """The method that trains the shared teacher's head."""
@@ -105,7 +105,7 @@ class Benchmark(Strict):
     title: str
     description: str
     task: TaskName
-    classes: list[str] = Field(min_length=2)
+    classes: Names = Field(min_length=2)
     palette: list[Colour]
     label_map: dict[int, int] | None = None
     """Label id on disk -> class index or the ignore value; None: ids are class indices already."""
@@ -114,7 +114,7 @@ class Benchmark(Strict):
     """skip_absent: a class absent from truth and prediction is skipped, one only predicted scores 0. present_in_truth:
     both are skipped. void_is_error: as skip_absent, and predictions where the truth is ignored count as wrong.
     with_objects, of detection: a class without an object that counts is skipped."""
-    excluded_from_mean: Annotated[list[str], Added()] = []
+    excluded_from_mean: Annotated[Names, Added()] = []
     """Classes whose IoU is printed and enters no mean."""
     ood_targets: Annotated[list[Name] | None, Added()] = None
     """Targets that the OOD mean is over; None: all."""
@@ -155,7 +155,11 @@ class Benchmark(Strict):
         if len(self.palette) != len(self.classes):
             raise ValueError(f"{len(self.palette)} palette colours for {len(self.classes)} classes")
         if self.ignore < len(self.classes):
-            raise ValueError(f"ignore {self.ignore} is a class index")
+            most = "" if len(self.classes) < 256 else "; at most 255 classes leave a value to ignore"
+            raise ValueError(f"ignore {self.ignore} is a class index: there are {len(self.classes)} classes{most}")
+        both = next((name for name in self.targets if name in self.hidden_targets), None)
+        if both is not None:
+            raise ValueError(f"hidden_targets: {both!r} is a target's name already")
         if self.default_preset not in self.presets:
             raise ValueError(f"default_preset {self.default_preset!r} is not among the presets")
         if self.default_setting not in self.settings:

@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gkdbench.spec.documents import Strict
+from gkdbench.spec.documents import Names, Strict
 
 
 class BoxRules(Strict):
     """What becomes of boxes that are of no class, or that no image can hold."""
 
-    ignored: list[str] = []
+    ignored: Names = []
     """Class names in the files whose boxes are left out."""
     others: Literal["error", "ignored"] = "error"
     """What boxes of a class are that stands nowhere here."""
@@ -24,7 +24,7 @@ class BoxLabels(BoxRules):
 
     kind: Literal["voc"] = "voc"
     """voc: one XML per image."""
-    classes: list[str] = Field(min_length=1)
+    classes: Names = Field(min_length=1)
     """Class names as the files have them; a benchmark finds its own classes by their names."""
 
     @model_validator(mode="after")

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gkdbench.spec.box_labels import BoxRules
-from gkdbench.spec.dataset import PLACE, DatasetSplit, check_lists, check_places, check_templates, inside
+from gkdbench.spec.dataset import PLACE, Bits, DatasetSplit, check_lists, check_places, check_templates, inside
+from gkdbench.spec.documents import Names
 
 MAIN = "ImageSets/Main"
 """Where VOC keeps its lists."""
@@ -21,11 +22,12 @@ class VocSplit(BoxRules):
     """Template of the images; `{suffix}`, where it is used, is any of jpg, jpeg and png."""
     annotations: str | None = "Annotations/{stem}.xml"
     """Template of the XML files; None: unlabelled."""
-    only: dict[str, list[str]] = {}
+    only: dict[str, Names] = {}
     """Placeholder -> the values it may take, such as `year: ["2007", "2012"]` for images in `VOC{year}/JPEGImages/`."""
     list: str | None = None
     """Which images: `train` means ImageSets/Main/train.txt; else a template that ends with .txt, below the root or
     beside the YAML. One `{stem}` per line. None: all images."""
+    bits: Bits = None
 
     @model_validator(mode="after")
     def _layout(self) -> "VocSplit":
@@ -56,6 +58,7 @@ class CocoSplit(BoxRules):
     """The JSON file below `root`, unpacked or in an archive there."""
     images: str = "."
     """Folder below `root`, or in the archive, that the JSON's file names begin at."""
+    bits: Bits = None
 
     @model_validator(mode="after")
     def _below(self) -> "CocoSplit":

@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from gkdbench.spec.box_labels import BoxLabels
-from gkdbench.spec.documents import Added, Strict
+from gkdbench.spec.documents import Added, Names, Strict
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
+Bits = Annotated[Literal[10, 12, 14, 16] | None, Added()]
+"""How many bits count in images with more than 8 per channel, from the lowest; they are scaled to 8. None: such images
+are refused."""
 PLACE = re.compile(r"\{(\w+)\}")
 """A placeholder of a path template: stands for anything within one folder or file name."""
 
@@ -71,7 +74,7 @@ class Layout(Strict):
     name: str
     images: str
     labels: str | None = None
-    where: dict[Name, dict[str, list[str]]] = {}
+    where: dict[Name, dict[str, Names]] = {}
     """Split -> placeholder -> the values it may take there."""
     means: Labels | None = None
     """What this layout's label files hold, if other than the dataset's."""
@@ -85,6 +88,7 @@ class Layout(Strict):
     half: Half | None = None
     boxes: Annotated[str | None, Added()] = None
     """Files of boxes, one per image, in place of labels."""
+    bits: Bits = None
     lists: Annotated[dict[Name, str], Added()] = {}
     """Split -> template of text files that name its images, one `{stem}` per line; images that none names are of no
     such split."""
@@ -178,7 +182,8 @@ class DatasetEntry(Strict):
     counts_of: dict[Name, dict[str, dict[str, int]]] = {}
     """Split -> placeholder -> value -> images it should have: of parts of a split."""
     wrong: dict[str, str] = {}
-    """Path templates of files that tell of another release -> what to say."""
+    """Path templates of files that tell of another release of a split -> what to say. Placeholders that the layouts
+    restrict in that split are restricted here too."""
     notes: list[str] = []
 
     @model_validator(mode="after")
@@ -210,7 +215,7 @@ class DatasetSplit(Strict):
     reader: Literal["dataset"]
     dataset: Name
     split: Name
-    only: dict[str, list[str]] = {}
+    only: dict[str, Names] = {}
     """Placeholder -> values: a part of the split, such as one condition."""
     first: Annotated[int, Field(gt=0)] | None = None
     """Only the first images of the split."""
@@ -234,10 +239,11 @@ class FilesSplit(Strict):
     """Such as `images/{city}/{stem}.jpg`."""
     labels: str | None = None
     """Such as `labels/{city}/{stem}.png`; None: unlabelled."""
-    only: dict[str, list[str]] = {}
+    only: dict[str, Names] = {}
     """Placeholder -> the values it may take."""
     means: Labels | None = None
     """What the label files hold; None: the benchmark's label_map."""
+    bits: Bits = None
 
     @model_validator(mode="after")
     def _layout(self) -> "FilesSplit":

@@ -2,17 +2,34 @@
 
 import difflib
 import json
+import math
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
+from unicodedata import normalize
 
 import yaml
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from gkdbench.errors import DataError, UsageError
 
 M = TypeVar("M", bound=BaseModel)
+_DEEPEST = 64
+"""Levels of a document: far more than any has, far less than would exhaust the stack."""
+_LARGEST = 10**6
+"""Values of a document, its aliases written out."""
+_BITS, _DIGITS = 64, 20
+_SHOWN = 60
+"""Characters of a value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +61,51 @@ class Strict(Section):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """The safe loader, refusing a mapping that names a key twice (YAML would keep the last).
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, refusing what no document means.
 
-    A key that another mapping merged in (`<<`) gives may be given again: that is how merging is meant.
+    That is: a mapping that names a key twice (YAML would keep the last), values that their tag does not fit, numbers
+    beyond 64 bits, nesting and aliases without end. A key that another mapping merged in (`<<`) gives may be given
+    again: that is how merging is meant.
     """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._checked: set[int] = set()
+        self._depth = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node, counting how deep it lies and how many values it stands for."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self._depth >= _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"nested more than {_DEEPEST} deep", mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if node is not None:
+            if id(node) not in self._sizes and isinstance(node, yaml.CollectionNode) and not node.end_mark:
+                raise yaml.composer.ComposerError(None, None, "an alias stands within what it names", mark)
+            self._sizes.setdefault(id(node), 1 + sum(map(self._size, _children(node))))
+            if self._sizes[id(node)] > _LARGEST:
+                raise yaml.composer.ComposerError(None, None, "aliases make too many values of it", mark)
+        return node
+
+    def _size(self, node: yaml.Node) -> int:
+        return self._sizes.get(id(node), 1)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return a node's value; what its tag does not fit is an error with its line."""
+        try:
+            value = super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+            tag = node.tag.rpartition(":")[2]
+            said = f"{shortened(node.value)} is no {tag}" if isinstance(node, yaml.ScalarNode) else f"no valid {tag}"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark) from error
+        if isinstance(value, int) and value.bit_length() > _BITS:
+            said = f"number {shortened(node.value)} is too large"
+            raise yaml.constructor.ConstructorError(None, None, said, node.start_mark)
+        return value
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Check a mapping before what it merges in is put among its own keys."""
@@ -78,20 +131,51 @@ class _UniqueKeys(yaml.SafeLoader):
             seen.add(key)
 
 
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def each_once(names: list[str]) -> list[str]:
+    """Return a list of names; ValueError where one stands there twice, be it in other case or with other spaces."""
+    seen: dict[str, str] = {}
+    for name in names:
+        alike = " ".join(normalize("NFC", name).casefold().split())
+        if not alike:
+            raise ValueError("a name is empty")
+        if alike in seen:
+            how = "stands there twice" if name == seen[alike] else f"and {seen[alike]!r} differ in case or spaces alone"
+            raise ValueError(f"{name!r} {how}")
+        seen[alike] = name
+    return names
+
+
+Names = Annotated[list[str], AfterValidator(each_once)]
+"""Names of which none stands there twice."""
+
+
 def read_text(path: Path) -> str:
-    """Return the text of a file; a missing or unreadable file is one clear line."""
+    """Return the text of a file, which may begin with a byte order mark.
+
+    A file that is missing, cannot be read or is not in UTF-8 is one clear line.
+    """
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{path}: cannot be read ({reason})") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}:{line}: cannot be read ({error.reason}); save the file in UTF-8") from error
 
 
 def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file."""
     text = read_text(path)
     try:
-        return _UniqueKeys(text).get_single_data()
+        return _StrictLoader(text).get_single_data()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -101,10 +185,54 @@ def read_yaml(path: Path) -> Any:
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file."""
+    return json_content(read_text(path), str(path))
+
+
+def json_content(text: str | bytes, origin: str, *, numbers: bool = True) -> Any:
+    """Return what a JSON document holds; DataError where it is none or names a key twice.
+
+    numbers: refuse those that are too large, NaN and Infinity; else whoever uses one has to look.
+    """
+    checks: dict[str, Any] = {"parse_constant": _no_number, "parse_int": _whole, "parse_float": _finite}
     try:
-        return json.loads(read_text(path))
+        return json.loads(text, object_pairs_hook=_unique, **(checks if numbers else {}))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from error
+        raise DataError(f"{origin}:{error.lineno}: not valid JSON ({error.msg}); get the file again") from error
+    except RecursionError as error:
+        raise DataError(f"{origin}: not valid JSON (nested too deeply); get the file again") from error
+    except ValueError as error:  # UnicodeDecodeError too
+        raise DataError(f"{origin}: not valid JSON ({error}); get the file again") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"key {shortened(twice)} appears twice")
+    return content
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"number {shortened(digits)} is too large")
+    return int(digits)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"number {shortened(text)} is too large")
+    return number
+
+
+def shortened(value: object) -> str:
+    """Return a value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def parse(model: type[M], content: Any, origin: str) -> M:
@@ -131,7 +259,7 @@ def _first_problem(model: type[BaseModel], content: Any, error: ValidationError)
         return f"key {key!r} is missing{more}"
     message = _in_words(first)
     value = first["input"]
-    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    shown = f" (got {shortened(value)})" if isinstance(value, str | int | float | bool | None) else ""
     where = f"key {key!r}: " if key else ""
     return f"{where}{message}{shown}{more}"
 

@@ -17,7 +17,6 @@ from gkdbench.data.files.archives import Member
 from gkdbench.data.files.opening import Opened, expected_counts, shortfall
 from gkdbench.data.files.tree import find
 from gkdbench.data.files.variants import Files, JoinedDataset
-from gkdbench.data.folders import FolderDataset
 from gkdbench.data.kept_results import KeptResults
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import JoinedSplit, Split, StreetsSplit
@@ -154,8 +153,8 @@ def opened(subject: Subject, part: Part, place: DataPlace, display: Display) -> 
         if isinstance(dataset, StreetsDataset):
             health.digest = split_digest(part.split, subject.labels, subject.folder, place, labelled=part.labelled)
         else:
-            files = cast(FolderDataset | Files, dataset)
-            health.digest = opened_digest(files, place.hashes().identities, labelled=part.labelled)
+            files = cast(Files, dataset)
+            health.digest = opened_digest(files, place.hashes().identities)
         health.dataset = dataset
     except DataError as error:
         if place.data_root is None or not place.data_root.is_dir():
@@ -213,8 +212,7 @@ def _memory(split: SplitHealth, place: DataPlace) -> Path:
     """Return where readings of a split are kept, whatever its labels hold: each file's times say whether it is new."""
     dataset, name = split.dataset, split.digest
     if not isinstance(dataset, StreetsDataset):
-        files = cast(FolderDataset | Files, dataset)
-        name = opened_digest(files, lambda members: [one.size for one in members], labelled=split.part.labelled)
+        name = opened_digest(cast(Files, dataset), lambda members: [one.size for one in members])
     return checks_folder(place) / f"{str(name)[:24]}.jsonl"
 
 

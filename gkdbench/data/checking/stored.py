@@ -11,9 +11,8 @@ from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import FilesDataset
 from gkdbench.data.files.tiles import TiledDataset
 from gkdbench.data.files.variants import HalvedDataset, JoinedDataset
-from gkdbench.data.folders import FolderDataset
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
-from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
+from gkdbench.spec.benchmark import JoinedSplit, Split, StreetsSplit
 
 Identity = tuple[object, ...]
 
@@ -74,12 +73,8 @@ def stored(split: Split, dataset: Dataset) -> Iterator[tuple[str, Stored]]:
         return
     while isinstance(dataset, HalvedDataset | TiledDataset):
         dataset = dataset.base
-    if isinstance(dataset, FilesDataset | BoxFilesDataset):
-        yield from ((whose, member) for member in dataset.images)
-        return
-    assert isinstance(dataset, FolderDataset)
-    for path in dataset.images:
-        yield whose, Member(path.relative_to(dataset.root).as_posix(), path.stat().st_size, path)
+    assert isinstance(dataset, FilesDataset | BoxFilesDataset)
+    yield from ((whose, member) for member in dataset.images)
 
 
 def definition(split: Split, *, whole: bool = False) -> str:
@@ -104,8 +99,6 @@ def files_of(dataset: Dataset, index: int) -> list[Path]:
         return dataset.files(index)
     if isinstance(dataset, FilesDataset):
         return [members[index].file for members in (dataset.images, dataset.label_files) if members is not None]
-    if isinstance(dataset, FolderDataset):
-        return [paths[index] for paths in (dataset.images, dataset.label_files) if paths is not None]
     return []
 
 
@@ -116,11 +109,4 @@ def labels_without_image(split: Split, dataset: Dataset) -> int:
         return sum(labels_without_image(part, inner) for part, inner in zip(split.parts, dataset.parts, strict=True))
     while isinstance(dataset, HalvedDataset | TiledDataset):
         dataset = dataset.base
-    if isinstance(dataset, FilesDataset | BoxFilesDataset):
-        return dataset.without_image
-    if not isinstance(split, FolderSplit) or split.labels is None or split.list is not None:
-        return 0
-    assert isinstance(dataset, FolderDataset)
-    folder, names = dataset.root / split.labels, set(dataset.names)
-    found = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.png"))
-    return sum(name not in names for name in found)
+    return dataset.without_image if isinstance(dataset, FilesDataset | BoxFilesDataset) else 0

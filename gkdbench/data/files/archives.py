@@ -24,6 +24,8 @@ LARGEST = 2**30
 SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 _NESTED = ".tar"
+_UTF8 = 0x800
+"""Flag of a member of a zip whose name is UTF-8."""
 # KeyError: another archive has been put in its place
 _BAD_ARCHIVE = (KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, LZMAError)
 _DAMAGED = (*_BAD_ARCHIVE, OSError, ValueError)
@@ -113,9 +115,19 @@ def _in_zip(path: Path) -> Iterator[Member]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if not info.is_dir():
-                    yield Member(info.filename, info.file_size, path, inside=info.filename, crc=info.CRC)
+                    yield Member(_name(info), info.file_size, path, inside=info.filename, crc=info.CRC)
     except (zipfile.BadZipFile, OSError, struct.error) as error:
         raise DataError(f"{path}: cannot be read as a zip ({error}); is the download complete?") from error
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """Return a member's name; a Mac writes UTF-8 without the flag that says so, which then reads as code page 437."""
+    if info.flag_bits & _UTF8 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _in_tar(path: Path, start: int, before: str) -> Iterator[Member]:

@@ -14,7 +14,7 @@ from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import LabelMap, Raw
 from gkdbench.data.files.lists import read_lists
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
-from gkdbench.data.files.tree import Key, find, find_repairs, name_of
+from gkdbench.data.files.tree import Key, find, find_repairs, name_of, nearly, others_there
 from gkdbench.errors import DataError
 from gkdbench.spec.dataset import PLACE, Layout
 
@@ -35,7 +35,9 @@ class FilesDataset:
     without_image: int = field(default=0, compare=False)
     """Label files that no image goes with."""
     templates: tuple[str | None, ...] = ()
-    """Where images and labels lie: two datasets may have files of the same names and sizes."""
+    """Where images and labels lie, and how images are read: two datasets may have files of the same names and sizes."""
+    bits: int | None = None
+    """How many bits count in images with more than 8 per channel."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,7 +48,7 @@ class FilesDataset:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 [H, W, 3]."""
-        return read_image(self.images[index])
+        return read_image(self.images[index], self.bits)
 
     def ids(self, index: int, size: tuple[int, int]) -> Raw | None:
         """Return a label file's content [H, W], which must be of the image's size; None for an unlabelled split."""
@@ -87,9 +89,9 @@ class FilesDataset:
         """Return what images and labels are, for a digest: names and sizes, what labels hold, and what it means."""
         images = [[name, image.size, image.crc] for name, image in zip(self.names, self.images, strict=True)]
         if self.label_files is None or self.label_map is None:
-            return [self.templates, images]
+            return [self.templates, self.bits, images]
         meaning = [self.kind, self.resizes_labels, *self.label_map.identity()]
-        return [self.templates, images, contents(self.label_files), meaning]
+        return [self.templates, self.bits, images, contents(self.label_files), meaning]
 
     def cut(self, limit: int | None) -> "FilesDataset":
         """Return the first `limit` images."""
@@ -97,7 +99,7 @@ class FilesDataset:
         labels = None if self.label_files is None else self.label_files[part]
         return FilesDataset(
             self.root, self.names[part], self.images[part], labels, self.kind, self.label_map, self.resizes_labels,
-            self.without_image, self.templates
+            self.without_image, self.templates, self.bits
         )  # fmt: skip
 
 
@@ -141,9 +143,12 @@ def open_files(
         missing = [key for key, pairs in zip(keys, wanted, strict=True) if pairs not in found]
         if missing:
             kind_of_error = NoLabels if len(missing) == len(keys) else DataError
+            lacking = filled(layout.labels, dict(missing[0]))
+            near = nearly(lacking, {filled(layout.labels, dict(pairs)): found[pairs] for pairs in found})
+            there = others_there(root, layout.labels, only) if near is None else f"; {near} differs in case"
             raise kind_of_error(
                 f"{root}: no label file for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
-                f"have none; expected {_filled(layout.labels, dict(missing[0]))}){expected}"
+                f"have none; expected {lacking}{there}){expected}"
             )
         label_files = [found[pairs] for pairs in wanted]
         without = len(found.keys() - set(wanted))
@@ -151,8 +156,9 @@ def open_files(
     kind, label_map = held or ("ids", None)
     templates = (layout.images, layout.labels if held is not None else None, layout.labels_in)
     return FilesDataset(
-        root, names, list(images.values()), label_files, kind, label_map, resizes_labels, without, templates
-    )
+        root, names, list(images.values()), label_files, kind, label_map, resizes_labels, without, templates,
+        layout.bits,
+    )  # fmt: skip
 
 
 def _labels(root: Path, layout: Layout, template: str, only: Mapping[str, Sequence[str]]) -> dict[Key, Member]:
@@ -170,7 +176,8 @@ def _labels(root: Path, layout: Layout, template: str, only: Mapping[str, Sequen
     return {**found, **mended}
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Return a template with values in its placeholders."""
     return PLACE.sub(lambda match: values[match[1]], template)
 
 

@@ -32,7 +32,8 @@ class LabelMap:
     others_ignored: bool
     table: NDArray[np.uint8] = field(repr=False)
     """Class index of ids 0..255; `absent` where an id is unknown."""
-    absent: int
+    absent: int | None
+    """None: every value is a class or the ignore value, and none is left for this; the table is not used."""
 
     @classmethod
     def of(cls, labels: Labels, classes: Sequence[str], ignore: int, whose: str) -> "LabelMap":
@@ -51,8 +52,8 @@ class LabelMap:
         known = np.array(sorted(pairs), np.int32)
         indices = np.array([pairs[number] for number in sorted(pairs)], np.uint8)
         used = {*indices.tolist(), ignore}
-        absent = ignore if lenient else next(value for value in range(255, -1, -1) if value not in used)
-        table = np.full(256, absent, np.uint8)
+        absent = ignore if lenient else next((value for value in range(255, -1, -1) if value not in used), None)
+        table = np.full(256, absent or 0, np.uint8)
         for number, index in pairs.items():
             if number < 256:
                 table[number] = index
@@ -60,7 +61,7 @@ class LabelMap:
 
     def mapped(self, raw: Raw, where: str) -> NDArray[np.uint8]:
         """Return class indices [H, W] of ids or colours; DataError with the first unknown one."""
-        if raw.dtype == np.uint8 and not self.colours:
+        if raw.dtype == np.uint8 and not self.colours and self.absent is not None:
             found: NDArray[np.uint8] = self.table[raw]
             unknown = None if self.others_ignored else found == self.absent
         else:

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gkdbench.data.files.archives import Member
-from gkdbench.data.files.tree import Key, Values, find, values_of
+from gkdbench.data.files.tree import STEM, Key, Values, find, nearly, normal, values_of
 from gkdbench.errors import DataError
 from gkdbench.spec.dataset import PLACE
 
-STEM = "stem"
-"""The placeholder that a list's lines fill."""
 Pairs = frozenset[tuple[str, str]]
 _OF_ONE_CLASS = re.compile(r"\s-?[01]$")
 
@@ -48,7 +46,7 @@ class Listed:
             found[pairs] = key
         missing = [pairs for pairs in self.lines if pairs not in found]
         if missing:
-            raise DataError(_missing(missing, self, root))
+            raise DataError(_missing(missing, self, root, images))
         return {found[pairs]: images[found[pairs]] for pairs in self.lines}
 
 
@@ -92,12 +90,13 @@ def _lines(member: Member) -> Iterator[tuple[str, str]]:
         raise DataError(f"{member}: is no text ({error}); get the list again") from error
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
-            yield f"{member}:{number}", line.strip()
+            yield f"{member}:{number}", normal(line.strip())
 
 
-def _missing(missing: Sequence[Pairs], listed: Listed, root: Path) -> str:
+def _missing(missing: Sequence[Pairs], listed: Listed, root: Path, images: Mapping[Key, Member]) -> str:
     stem = _stem(missing[0])
-    advice = ""
+    near = nearly(stem, {dict(key)[STEM]: member for key, member in images.items()})
+    advice = f"; {near} differs in case" if near is not None else ""
     if _OF_ONE_CLASS.search(stem):
         advice = "; a list of one class says -1, 0 or 1 beside each image: give the list of the split itself"
     elif "/" in stem or Path(stem).suffix.lower() in (".jpg", ".jpeg", ".png", ".xml"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from gkdbench.data.files.dataset import FilesDataset, Kind, NoLabels, open_files, packed_otherwise
 from gkdbench.data.files.label_map import LabelMap
 from gkdbench.data.files.tiles import TiledDataset
-from gkdbench.data.files.tree import archives, find, values_of
+from gkdbench.data.files.tree import archives, clear_errors, find, others_there, values_of
 from gkdbench.data.files.variants import HalvedDataset
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.dataset import DatasetEntry, DatasetSplit, FilesSplit, Labels, Layout
@@ -51,10 +51,16 @@ def open_dataset(
         if layout.tile is not None:
             return TiledDataset.of(opened, layout.tile, cache / "decoded")
         return HalvedDataset(opened, layout.half.jpeg_quality) if layout.half is not None else opened
-    for template, said in entry.wrong.items():
-        if find(root, template, {}):
-            raise DataError(f"{root}: {said}")
+    refuse_other_release(root, entry, split)
     raise unlabelled or DataError(absent(root, source, split))
+
+
+def refuse_other_release(root: Path, entry: DatasetEntry, split: DatasetSplit) -> None:
+    """Raise DataError where files tell that another release of a split lies there."""
+    only = next((values_for(layout, split) for layout in entry.layouts if split.split in layout.where), {})
+    for template, said in entry.wrong.items():
+        if find(root, template, only):
+            raise DataError(f"{root}: {said}")
 
 
 def find_split(split: DatasetSplit, beside: Path | None, data_root: Path | None) -> tuple[DatasetSource, Path]:
@@ -105,7 +111,7 @@ def values_for(layout: Layout, split: DatasetSplit) -> dict[str, list[str]]:
 def open_own(split: FilesSplit, meaning: Meaning, *, data_root: Path | None, labelled: bool, how: str) -> FilesDataset:
     """Open files that a user's benchmark names; DataError where there are none."""
     root = below(data_root, split.root, how)
-    layout = Layout(name="files", images=split.images, labels=split.labels)
+    layout = Layout(name="files", images=split.images, labels=split.labels, bits=split.bits)
     held = meaning.of(split.means, f"means of {split.root}/{split.labels}") if split.labels and labelled else None
     resizes = split.means is not None and split.means.other_size == "resize"
     opened = open_files(root, layout, split.only, held=held, resizes_labels=resizes)
@@ -117,7 +123,9 @@ def open_own(split: FilesSplit, meaning: Meaning, *, data_root: Path | None, lab
                     f"{root}: no image {split.images!r} with {place} {' or '.join(values)}; there it is "
                     f"{', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
                 )
-        raise DataError(f"{root}: no image {split.images!r}, neither unpacked nor in {_archives_in(root)}{_hint(how)}")
+        there = others_there(root, split.images, split.only)
+        packed = _archives_in(root)
+        raise DataError(f"{root}: no image {split.images!r}, neither unpacked nor in {packed}{there}{_hint(how)}")
     return opened
 
 
@@ -142,8 +150,11 @@ def below(data_root: Path | None, name: str, how: str) -> Path:
         raise DataError(
             f"this benchmark reads {name!r} below a data root: give --data-root DIR or set GKDBENCH_DATA{_hint(how)}"
         )
-    if not (data_root / name).is_dir():
-        raise DataError(f"{data_root / name}: dataset folder not found{_hint(how)}")
+    with clear_errors(data_root):
+        if not data_root.is_dir():
+            raise DataError(f"--data-root {data_root}: no such folder{_hint(how)}")
+        if not (data_root / name).is_dir():
+            raise DataError(f"{data_root / name}: dataset folder not found{_hint(how)}")
     return data_root / name
 
 
@@ -172,9 +183,11 @@ def absent(root: Path, source: DatasetSource, split: DatasetSplit) -> str:
         if packed
         else f"get {', '.join(source.entry.files) or 'it'} from {source.entry.home}"
     )
+    layout = next(layout for layout in source.entry.layouts if split.split in layout.where)
+    there = others_there(root, layout.images, values_for(layout, split))
     return (
         f"{root}: no image of {split.dataset} {split.split}; expected {' or '.join(expected)}, unpacked or in an "
-        f"archive{not_there(root, source.entry)}; {advice}"
+        f"archive{there}{not_there(root, source.entry)}; {advice}"
     )
 
 

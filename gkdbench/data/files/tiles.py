@@ -97,7 +97,8 @@ class TiledDataset:
         """Return a whole picture or its labels, mapped from the cache, where it is put when first asked for."""
         base = self.base
         member = base.images[number] if part == "image" else (base.label_files or [])[number]
-        identity = digest([READING, str(member.file.resolve()), member.path, _modified(member), base.kind, part])
+        stored = [str(member.file.resolve()), member.path, _modified(member)]
+        identity = digest([READING, *stored, base.kind, part, base.bits])
         path = self.cache / f"{identity[:24]}.npy"
         if not path.is_file():
             whole = base.image(number) if part == "image" else base.pair(number)[1]

@@ -1,10 +1,18 @@
-"""Searching a folder and the archives in it for paths of a template, and pairing images with labels."""
+"""Searching a folder and the archives in it for paths of a template, and pairing images with labels.
+
+Names are compared in Unicode's normal form NFC (archives made on a Mac have another), suffixes and folders up to case:
+what is nearly there is used, and two files that fall together are an error.
+"""
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
+from unicodedata import normalize
 
 from gkdbench.data.files.archives import SUFFIXES, Member, members
 from gkdbench.errors import DataError
@@ -13,6 +21,11 @@ from gkdbench.spec.dataset import PLACE
 Key = tuple[tuple[str, str], ...]
 """Placeholder and value, in the template's order."""
 Values = Mapping[str, Collection[str]]
+Spellings = Mapping[str, Mapping[str, str]]
+"""Placeholder -> what a name may have there -> the value that this is."""
+STEM = "stem"
+"""The placeholder that a list's lines fill: of its values case counts, as two images may differ by it alone."""
+_LEFT_BY_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini")
 
 
 def archives(root: Path) -> list[Path]:
@@ -26,16 +39,17 @@ def find(
     """Return the files below a root that a template names, in order of their paths.
 
     Unpacked files count before those in archives; two of either that a template cannot tell apart are an error. What
-    systems leave beside files (names that begin with a dot, `__MACOSX`) does not count.
+    systems leave beside files (names that begin with a dot, `__MACOSX`, `Thumbs.db`) does not count.
 
     Args:
         repairs: folder or archive that is left out; see `find_repairs`.
         within: folder or archive, by its name without suffix, outside of which nothing counts.
     """
     paths = [path for path in archives(root) if path.stem != repairs and within in (None, path.stem)]
-    packed = _packed(paths, template, only)
-    found = {**packed, **{key: member for member, key in _unpacked(root / (within or ""), template, only)}}
-    return _ordered(found)
+    below = template if within is None else f"{within}/{template}"
+    spellings = _spellings(only)
+    packed, unpacked = _in_archives(paths, template, spellings), _unpacked(root, below, spellings)
+    return _ordered({**_each_once(packed), **_each_once(unpacked)})
 
 
 def find_repairs(root: Path, template: str, only: Values, repairs: str) -> dict[Key, Member] | None:
@@ -50,40 +64,105 @@ def find_repairs(root: Path, template: str, only: Values, repairs: str) -> dict[
     folder = root / repairs
     if not mended and not folder.is_dir():
         return None
-    pattern = _pattern(tail, anywhere=True)
-    found = _packed(mended, tail, only)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        match = pattern.match(name)
-        if match is not None and not _hidden(name) and _wanted(match.groupdict(), only):
-            found[tuple(match.groupdict().items())] = Member(f"{repairs}/{name}", path.stat().st_size, path)
-    return _ordered(found)
+    pattern, spellings = _pattern(tail, anywhere=True), _spellings(only)
+    there = files_below(folder) if folder.is_dir() else ()
+    unpacked = ((key, member) for member in there for key in _keys(pattern, member.path, spellings))
+    return _ordered({**_each_once(_in_archives(mended, tail, spellings)), **_each_once(unpacked)})
+
+
+def files_below(folder: Path) -> Iterator[Member]:
+    """Yield all files below a folder, in order of their paths, following links.
+
+    DataError for a link that leads back or nowhere, and for what cannot be read.
+    """
+
+    def walk(here: Path, before: str, above: frozenset[tuple[int, int]]) -> Iterator[Member]:
+        around = _entered(here, above)
+        for entry in _entries(here):
+            if entry.is_dir():
+                yield from walk(Path(entry.path), f"{before}{entry.name}/", around)
+            elif _is_file(entry):
+                yield Member(before + entry.name, entry.stat().st_size, Path(entry.path))
+
+    with clear_errors(folder):
+        yield from walk(folder, "", frozenset())
+
+
+def others_there(root: Path, template: str, only: Values) -> str:
+    """Say, for a message, which other kinds of files lie where a template leads; empty where there are none."""
+    folder, _, name = template.rpartition("/")
+    if "any" in PLACE.findall(template):
+        return ""
+    every, spellings = f"{folder}/{{any}}" if folder else "{any}", _spellings(only)
+    found = chain(_unpacked(root, every, spellings), _in_archives(archives(root), every, spellings))
+    return _others([dict(key)["any"] for key, _ in found], (Path(name).suffix.lower(),))
+
+
+def others_said(folder: Path, suffixes: Sequence[str]) -> str:
+    """Say, for a message, which files of other kinds than these lie anywhere below a folder."""
+    return _others([member.path for member in files_below(folder)], suffixes)
+
+
+def _others(names: Iterable[str], suffixes: Sequence[str]) -> str:
+    # archives beside unpacked folders were never meant
+    kinds = Counter(end for end in (Path(name).suffix for name in names) if end.lower() not in (*suffixes, *SUFFIXES))
+    said = [f"{count} {end or 'suffixless'} file{'s' if count > 1 else ''}" for end, count in kinds.most_common(3)]
+    return f"; {' and '.join(said)} {'is' if kinds.total() == 1 else 'are'} there" if said else ""
+
+
+def nearly(name: str, files: Mapping[str, Member]) -> Member | None:
+    """Return the file whose name is another's but for case; for messages."""
+    wanted = normal(name).casefold()
+    return next((member for one, member in files.items() if normal(one).casefold() == wanted), None)
+
+
+def normal(name: str) -> str:
+    """Return a name in the normal form in which names are compared."""
+    return name if name.isascii() else normalize("NFC", name)
 
 
 def at(root: Path, paths: Collection[str]) -> dict[str, Member]:
     """Return those of some paths below a root that are there: unpacked, else in an archive in which folders may stand
-    before them. DataError where an archive has two for one path.
+    before them. DataError where there are two for one path.
     """
     found: dict[str, Member] = {}
     for name in paths:
         file = root / name
         if file.is_file():
             found[name] = Member(name, file.stat().st_size, file)
-    missing = [name for name in paths if name not in found]
-    if not missing:
-        return found
-    by_file: dict[str, list[str]] = {}
-    for name in missing:
-        by_file.setdefault(name.rpartition("/")[2], []).append(name)
-    for archive in archives(root):
+    missing: dict[str, dict[str, list[str]]] = {}  # folder -> file, up to the case of its suffix -> paths
+    for name in paths:
+        if name not in found:
+            folder, _, file_name = name.rpartition("/")
+            missing.setdefault(folder, {}).setdefault(_near(file_name), []).append(name)
+
+    def take(name: str, member: Member) -> None:
+        if name in found:
+            raise DataError(f"{member}: a second file for {name!r}, besides {found[name]}; keep one of them")
+        found[name] = member
+
+    for folder, files in missing.items():
+        for key, member in _unpacked(root, f"{folder}/{{file}}" if folder else "{file}", {}):
+            for name in files.get(_near(dict(key)["file"]), ()):
+                take(name, member)
+    by_file: dict[str, list[tuple[str, str]]] = {}
+    for folder, files in missing.items():
+        for file_name, names in files.items():
+            wanted = f"/{normal(folder).casefold()}/{file_name}" if folder else f"/{file_name}"
+            by_file.setdefault(file_name, []).extend((wanted, name) for name in names if name not in found)
+    for archive in archives(root) if any(by_file.values()) else ():
         for member in members(archive):
-            for name in by_file.get(member.path.rpartition("/")[2], ()):
-                if not f"/{member.path}".endswith(f"/{name}") or _hidden(member.path):
-                    continue
-                if name in found:
-                    raise DataError(f"{member}: a second file for {name!r}, besides {found[name]}; keep one of them")
-                found[name] = member
+            folder, _, file_name = member.path.rpartition("/")
+            near = _near(file_name)
+            for wanted, name in by_file.get(near, ()):
+                if f"/{normal(folder).casefold()}/{near}".endswith(wanted) and not hidden(member.path):
+                    take(name, member)
     return found
+
+
+def _near(file_name: str) -> str:
+    stem, dot, suffix = normal(file_name).rpartition(".")
+    return f"{stem}{dot}{suffix.lower()}"
 
 
 def values_of(root: Path, template: str, place: str) -> list[str]:
@@ -95,23 +174,28 @@ def _ordered(found: Mapping[Key, Member]) -> dict[Key, Member]:
     return {key: found[key] for key in sorted(found, key=lambda key: tuple(value for _, value in key))}
 
 
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+def hidden(name: str) -> bool:
+    """Say whether a path is that of what systems leave beside files."""
+    return any(part.startswith(".") or part.lower() in _LEFT_BY_SYSTEMS for part in name.split("/"))
 
 
-def _packed(paths: Sequence[Path], template: str, only: Values) -> dict[Key, Member]:
+def _in_archives(paths: Sequence[Path], template: str, spellings: Spellings) -> Iterator[tuple[Key, Member]]:
     pattern = _pattern(template, anywhere=True)
-    packed: dict[Key, Member] = {}
-    for archive in paths:
-        for member in members(archive):
-            match = pattern.match(member.path)
-            if match is None or _hidden(member.path) or not _wanted(match.groupdict(), only):
-                continue
-            key = tuple(match.groupdict().items())
-            if key in packed:
-                raise DataError(f"{member}: a second file for {_named(key)}, besides {packed[key]}; keep one of them")
-            packed[key] = member
-    return packed
+    for path in paths:
+        for member in members(path):
+            for key in _keys(pattern, member.path, spellings):
+                yield key, member
+
+
+def _each_once(found: Iterable[tuple[Key, Member]]) -> dict[Key, Member]:
+    once: dict[Key, Member] = {}
+    for key, member in found:
+        if key in once:
+            alike = normal(str(member)) == normal(str(once[key]))
+            form = " (their names differ in Unicode's normal form)" if alike else ""
+            raise DataError(f"{member}: a second file for {_named(key)}, besides {once[key]}{form}; keep one of them")
+        once[key] = member
+    return once
 
 
 def name_of(key: Key, only: Values) -> str:
@@ -124,45 +208,82 @@ def _named(key: Key) -> str:
     return ", ".join(f"{place} {value!r}" for place, value in key)
 
 
-def _wanted(values: Mapping[str, str], only: Values) -> bool:
-    return all(values[place] in allowed for place, allowed in only.items() if place in values)
+def _spellings(only: Values) -> Spellings:
+    found = {}
+    for place, values in only.items():
+        loose = {} if place == STEM else {normal(value).casefold(): value for value in values}
+        found[place] = {**loose, **{normal(value): value for value in values}}
+    return found
+
+
+def _keys(pattern: re.Pattern[str], path: str, spellings: Spellings) -> Iterator[Key]:
+    """Yield the key of a path, if it is one that is looked for."""
+    match = pattern.match(normal(path))
+    if match is None or hidden(path):
+        return
+    found = match.groupdict()
+    for place, known in spellings.items():
+        if place in found:
+            value = found[place]
+            if value not in known:
+                value = value if place == STEM else value.casefold()
+            if value not in known:
+                return
+            found[place] = known[value]
+    yield tuple(found.items())
 
 
 @lru_cache(maxsize=256)
 def _pattern(template: str, anywhere: bool) -> re.Pattern[str]:
-    pieces = PLACE.split(template)  # text, placeholder, text, ...
+    pieces = PLACE.split(normal(template))  # text, placeholder, text, ...
     body = "".join(f"(?P<{p}>[^/]+)" if i % 2 else re.escape(p) for i, p in enumerate(pieces))
-    return re.compile(f"(?:.*/)?{body}$" if anywhere else f"{body}$")
+    return re.compile(f"(?:.*/)?{body}$" if anywhere else f"{body}$", re.IGNORECASE)
 
 
-def _unpacked(root: Path, template: str, only: Values) -> Iterator[tuple[Member, Key]]:
+def _unpacked(root: Path, template: str, spellings: Spellings) -> Iterator[tuple[Key, Member]]:
     """Walk only where the template leads, folder by folder."""
     steps = [_pattern(part, anywhere=False) for part in template.split("/")]
-    literal = [None if PLACE.search(part) else part for part in template.split("/")]
 
-    def walk(folder: Path, depth: int, key: Key, above: frozenset[tuple[int, int]]) -> Iterator[tuple[Member, Key]]:
-        here = _identity(folder)
-        if here in above:
-            raise DataError(f"{folder}: a link to a folder that it lies in; remove the link")
-        fixed, last = literal[depth], depth == len(steps) - 1
-        names = [fixed] if fixed is not None else sorted(entry.name for entry in os.scandir(folder))
-        for name in names:
-            match = steps[depth].match(name)
-            if match is None or _hidden(name) or not _wanted(match.groupdict(), only):
-                continue
-            path, longer = folder / name, (*key, *match.groupdict().items())
-            if not last and path.is_dir():
-                yield from walk(path, depth + 1, longer, above | {here})
-            elif last and path.is_file():
-                yield Member(path.relative_to(root).as_posix(), path.stat().st_size, path), longer
+    def walk(
+        folder: Path, before: str, depth: int, key: Key, above: frozenset[tuple[int, int]]
+    ) -> Iterator[tuple[Key, Member]]:
+        around, last = _entered(folder, above), depth == len(steps) - 1
+        for entry in _entries(folder):
+            for more in _keys(steps[depth], entry.name, spellings):
+                path, longer = before + entry.name, (*key, *more)
+                if not last and entry.is_dir():
+                    yield from walk(Path(entry.path), f"{path}/", depth + 1, longer, around)
+                elif _is_file(entry) and last:
+                    yield longer, Member(path, entry.stat().st_size, Path(entry.path))
 
-    try:
+    with clear_errors(root):
         if root.is_dir():
-            yield from walk(root, 0, (), frozenset())
-    except OSError as error:
-        raise DataError(f"{error.filename or root}: cannot be read ({error.strerror or error})") from error
+            yield from walk(root, "", 0, (), frozenset())
 
 
-def _identity(folder: Path) -> tuple[int, int]:
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if not hidden(entry.name)), key=lambda entry: entry.name)
+
+
+def _entered(folder: Path, above: frozenset[tuple[int, int]]) -> frozenset[tuple[int, int]]:
     state = folder.stat()
-    return state.st_dev, state.st_ino
+    here = state.st_dev, state.st_ino
+    if here in above:
+        raise DataError(f"{folder}: a link to a folder that it lies in; remove the link")
+    return above | {here}
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    if entry.is_symlink() and not os.path.exists(entry.path):
+        raise DataError(f"{entry.path}: a link that leads nowhere; mend or remove it")
+    return entry.is_file()
+
+
+@contextmanager
+def clear_errors(folder: Path) -> Iterator[None]:
+    """Raise DataError where a folder or file cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from error

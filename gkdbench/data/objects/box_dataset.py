@@ -54,6 +54,8 @@ class BoxFilesDataset:
     """Class index -> category id in files of results; empty: the class index and 1."""
     without_image: int = field(default=0, compare=False)
     """Annotation files that no image goes with."""
+    bits: int | None = None
+    """How many bits count in images with more than 8 per channel."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -64,7 +66,7 @@ class BoxFilesDataset:
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 [H, W, 3]."""
-        return read_image(self.images[index])
+        return read_image(self.images[index], self.bits)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of an image, without decoding it."""
@@ -100,8 +102,8 @@ class BoxFilesDataset:
         """Return what images and boxes are, for a digest: names and sizes, and what annotations hold."""
         images = [[name, image.size, image.crc] for name, image in zip(self.names, self.images, strict=True)]
         if self.annotations is None:
-            return [self.templates, images]
-        return [self.templates, images, self.annotations.identity(contents), self.clip]
+            return [self.templates, self.bits, images]
+        return [self.templates, self.bits, images, self.annotations.identity(contents), self.clip]
 
     def cut(self, limit: int | None) -> "BoxFilesDataset":
         """Return the first `limit` images."""

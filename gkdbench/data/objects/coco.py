@@ -5,7 +5,6 @@ conversions do, is a difficult object: it counts neither as found nor as missed.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +18,9 @@ from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.objects.stated import ClassNames, Stated
 from gkdbench.errors import DataError
+from gkdbench.spec.documents import json_content, shortened
 
 ImageId = int | str
-_SHOWN = 60
 
 
 class CocoImage(NamedTuple):
@@ -98,16 +97,7 @@ def read_coco(member: Member, names: ClassNames, *, labelled: bool = True) -> Co
 
     labelled: False reads the list of images alone.
     """
-    return _Document(str(member), _content(member), names).read(member.file, labelled)
-
-
-def _content(member: Member) -> Any:
-    try:
-        return json.loads(member.read())
-    except json.JSONDecodeError as error:
-        raise DataError(f"{member}:{error.lineno}: not valid JSON ({error.msg}); get the file again") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{member}: not valid JSON ({type(error).__name__}: {error}); get the file again") from error
+    return _Document(str(member), json_content(member.read(), str(member), numbers=False), names).read(member.file, labelled)
 
 
 class _Document:
@@ -124,10 +114,10 @@ class _Document:
         for entry, (place, one) in enumerate(self._entries("annotations") if labelled else ()):
             image = self._id(one, "image_id", place)
             if image not in number:
-                self._fail(place, f"image_id {_shown(image)} is the id of no image; add it, or remove this entry")
+                self._fail(place, f"image_id {shortened(image)} is the id of no image; add it, or remove this entry")
             category = self._id(one, "category_id", place)
             if category not in names:
-                self._fail(place, f"category_id {_shown(category)} is the id of no category; add it to categories")
+                self._fail(place, f"category_id {shortened(category)} is the id of no category; add it to categories")
             box, crowd = self._box(one, place), self._flag(one, "iscrowd", place) or self._flag(one, "ignore", place)
             index = self.names.index(names[category], f"{self.origin}: {place}")
             if index is not None:
@@ -148,7 +138,7 @@ class _Document:
         for place, one in self._entries("categories"):
             category = self._id(one, "id", place)
             if category in names:
-                self._fail(place, f"id {_shown(category)} stands there twice")
+                self._fail(place, f"id {shortened(category)} stands there twice")
             names[category] = self._text(one, "name", place)
         return names
 
@@ -160,9 +150,9 @@ class _Document:
             image, file = self._id(one, "id", place), self._text(one, "file_name", place)
             for what, known in ((image, ids), (file, files)):
                 if what in known:
-                    self._fail(place, f"{_shown(what)} is that of {known[what]} already; keep one of them")  # type: ignore[index]
+                    self._fail(place, f"{shortened(what)} is that of {known[what]} already; keep one of them")  # type: ignore[index]
             if file.startswith("/") or "\\" in file or ".." in file.split("/"):
-                self._fail(place, f"file_name {_shown(file)} must be a path below the folder of images, without '..'")
+                self._fail(place, f"file_name {shortened(file)} must be a path below the images' folder, without '..'")
             ids[image] = files[file] = place
             found.append(CocoImage(image, file, self._size(one, place), f"{self.origin}: {place}"))
         if not found:
@@ -182,13 +172,13 @@ class _Document:
     def _id(self, one: dict[str, Any], key: str, place: str) -> ImageId:
         value = one.get(key)
         if isinstance(value, bool) or not isinstance(value, int | str):
-            self._fail(place, f"{key} is {_shown(value)}; it is a whole number or a text")
+            self._fail(place, f"{key} is {shortened(value)}; it is a whole number or a text")
         return value
 
     def _text(self, one: dict[str, Any], key: str, place: str) -> str:
         value = one.get(key)
         if not isinstance(value, str) or not value:
-            self._fail(place, f"{key} is {_shown(value)}; it is a text")
+            self._fail(place, f"{key} is {shortened(value)}; it is a text")
         return value
 
     def _size(self, one: dict[str, Any], place: str) -> tuple[int, int] | None:
@@ -196,19 +186,19 @@ class _Document:
         if sides == [None, None]:
             return None
         if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < 10**6 for side in sides):
-            self._fail(place, f"height and width are {_shown(sides)}; they are the image's numbers of pixels")
+            self._fail(place, f"height and width are {shortened(sides)}; they are the image's numbers of pixels")
         return int(sides[0] or 0), int(sides[1] or 0)
 
     def _box(self, one: dict[str, Any], place: str) -> list[float]:
         value = one.get("bbox")
         if not isinstance(value, list) or len(value) != 4 or not all(map(_is_number, value)):
-            self._fail(place, f"bbox is {_shown(value)}; it is [x, y, width, height]")
+            self._fail(place, f"bbox is {shortened(value)}; it is [x, y, width, height]")
         return [float(number) for number in value]
 
     def _flag(self, one: dict[str, Any], key: str, place: str) -> bool:
         value = one.get(key, 0)
         if value not in (0, 1):
-            self._fail(place, f"{key} is {_shown(value)}; it is 0 or 1")
+            self._fail(place, f"{key} is {shortened(value)}; it is 0 or 1")
         return bool(value)
 
     def _fail(self, place: str, said: str) -> NoReturn:
@@ -219,8 +209,3 @@ def _is_number(value: object) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) < 10**12 if isinstance(value, int) else math.isfinite(value)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -5,9 +5,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from gkdbench.data.files.archives import Member
-from gkdbench.data.files.lists import STEM, Listed, read_lists
-from gkdbench.data.files.opening import absent, below, find_split, not_there, values_for
-from gkdbench.data.files.tree import Key, Values, at, find, name_of, values_of
+from gkdbench.data.files.dataset import filled
+from gkdbench.data.files.lists import Listed, read_lists
+from gkdbench.data.files.opening import absent, below, find_split, not_there, refuse_other_release, values_for
+from gkdbench.data.files.tree import STEM, Key, Values, at, find, name_of, nearly, others_there, values_of
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.data.objects.coco import read_coco
 from gkdbench.data.objects.stated import ClassNames
@@ -22,7 +23,7 @@ SUFFIX = "suffix"
 """The placeholder that stands for what a picture's file name may end with."""
 _MENTIONED = 5
 """Files that a message names at most."""
-SUFFIXES = ("jpg", "jpeg", "png", "JPG", "JPEG", "PNG")
+SUFFIXES = ("jpg", "jpeg", "png")
 
 
 def open_boxes(
@@ -53,7 +54,9 @@ def open_boxes(
     if isinstance(split, CocoSplit):
         return _coco(root, split, names, labelled)
     annotations = split.annotations if labelled else None
-    opened = _voc(root, split.images, annotations, split.only, split.listed, names, split.clip, beside=beside)
+    opened = _voc(
+        root, split.images, annotations, split.only, split.listed, names, split.clip, split.bits, beside=beside
+    )
     if opened is None:
         raise DataError(_none_there(root, split))
     return opened
@@ -82,13 +85,11 @@ def _of_catalogue(
             continue
         opened = _voc(
             root, layout.images, layout.boxes if labelled else None, values_for(layout, split),
-            layout.lists.get(split.split), names, entry.boxes.clip, expected=not_there(root, entry),
+            layout.lists.get(split.split), names, entry.boxes.clip, layout.bits, expected=not_there(root, entry),
         )  # fmt: skip
         if opened is not None:
             return opened.cut(split.first)
-    for template, said in entry.wrong.items():
-        if find(root, template, {}):
-            raise DataError(f"{root}: {said}")
+    refuse_other_release(root, entry, split)
     raise DataError(absent(root, source, split))
 
 
@@ -100,6 +101,7 @@ def _voc(
     listing: str | None,
     names: ClassNames,
     clip: bool,
+    bits: int | None,
     *,
     beside: Path | None = None,
     expected: str = "",
@@ -122,8 +124,9 @@ def _voc(
         files = VocFiles(members, names)
     shown = [name_of(key, only) for key in keys]
     return BoxFilesDataset(
-        root, shown, list(found.values()), files, clip, (images, annotations, listing), shown, without_image=without
-    )
+        root, shown, list(found.values()), files, clip, (images, annotations, listing), shown,
+        without_image=without, bits=bits,
+    )  # fmt: skip
 
 
 def _annotations(
@@ -136,10 +139,12 @@ def _annotations(
     missing = [key for key, pairs in zip(keys, wanted, strict=True) if pairs not in found]
     if missing:
         where = f"{root}" if listed is None else listed.line(missing[0])
-        path = PLACE.sub(lambda match: dict(missing[0])[match[1]], template)
+        path = filled(template, dict(missing[0]))
+        near = nearly(path, {filled(template, dict(pairs)): found[pairs] for pairs in found})
+        there = others_there(root, template, only) if near is None else f"; {near} differs in case"
         raise DataError(
             f"{where}: no annotation for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
-            f"have none; expected {path} below {root}){expected}; add what is missing, or take the images out"
+            f"have none; expected {path} below {root}{there}){expected}; add what is missing, or take the images out"
         )
     return [found[pairs] for pairs in wanted], 0 if listed is not None else len(found.keys() - set(wanted))
 
@@ -165,7 +170,8 @@ def _none_there(root: Path, split: VocSplit) -> str:
         if there:
             asked = f"{root}: no image {split.images} with {place} {' or '.join(values)}"
             return f"{asked}; there it is {', '.join(there[:8])}"
-    return f"{root}: no image {split.images}, neither unpacked nor in an archive; say in `images` where they lie"
+    there = others_there(root, split.images, split.only)
+    return f"{root}: no image {split.images}, neither unpacked nor in an archive{there}; say in `images` where they lie"
 
 
 def _coco(root: Path, split: CocoSplit, names: ClassNames, labelled: bool) -> BoxFilesDataset:
@@ -181,15 +187,19 @@ def _coco(root: Path, split: CocoSplit, names: ClassNames, labelled: bool) -> Bo
     found = at(root, paths)
     missing = [number for number, path in enumerate(paths) if path not in found]
     if missing:
-        image = read.images[missing[0]]
+        image, path = read.images[missing[0]], PurePosixPath(paths[missing[0]])
+        beside = find(root, str(path.parent / "{file}"), {})
+        near = nearly(path.name, {dict(key)["file"]: member for key, member in beside.items()})
+        advice = "say in `images` where file names begin" if near is None else f"{near} differs in case"
         raise DataError(
             f"{image.place}: image {image.file!r} not found below {root / split.images} ({len(missing)} of "
-            f"{len(paths)} missing); say in `images` where file names begin"
+            f"{len(paths)} missing); {advice}"
         )
     table = read.table if labelled else None
     return BoxFilesDataset(
         root, _short([image.file for image in read.images]), [found[path] for path in paths], table, split.clip,
         (split.images, split.annotations), [image.id for image in read.images], read.categories,
+        bits=split.bits,
     )  # fmt: skip
 
 
