@@ -171,8 +171,8 @@ def test_a_16_bit_image_is_refused_and_not_cut_to_white(tiny_benchmark: Any, wri
     write_ids(tiny_benchmark.image("train/0"), np.full((32, 48), 3000), "I;16")
     message = fails(lambda: open_part(tiny_benchmark).image(0))
     assert message == (
-        f"{tiny_benchmark.image('train/0')}: has 16 bits per channel; say in `bits` of the split how many of them count "
-        "(10, 12, 14 or 16), or write it with 8"
+        f"{tiny_benchmark.image('train/0')}: has 16 bits per channel; say in `bits` of the split how many of "
+        "them count (10, 12, 14 or 16), or write it with 8"
     )
 
 
@@ -240,7 +240,8 @@ def test_a_folder_without_images(tiny_benchmark: Any, tmp_path: Path) -> None:
     message = fails(
         lambda: open_split(source.benchmark.proxy, source.benchmark, source.folder, DataPlace(tmp_path / "empty"))
     )
-    assert message == f"{tmp_path / 'empty' / 'photos'}: no PNG or JPEG images; 1 .txt file is there; is the data unpacked there?"
+    photos = tmp_path / "empty" / "photos"
+    assert message == f"{photos}: no PNG or JPEG images; 1 .txt file is there; is the data unpacked there?"
 
 
 @pytest.mark.parametrize("key", ["root", "images", "labels", "list"])

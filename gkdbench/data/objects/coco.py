@@ -97,7 +97,8 @@ def read_coco(member: Member, names: ClassNames, *, labelled: bool = True) -> Co
 
     labelled: False reads the list of images alone.
     """
-    return _Document(str(member), json_content(member.read(), str(member), numbers=False), names).read(member.file, labelled)
+    content = json_content(member.read(), str(member), numbers=False)
+    return _Document(str(member), content, names).read(member.file, labelled)
 
 
 class _Document:
