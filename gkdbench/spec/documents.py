@@ -97,7 +97,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return a node's value; what its tag does not fit is an error with its line."""
         try:
-            value = super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            value = super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
             tag = node.tag.rpartition(":")[2]
             said = f"{shortened(node.value)} is no {tag}" if isinstance(node, yaml.ScalarNode) else f"no valid {tag}"

@@ -9,6 +9,7 @@ import pytest
 from releases import CITYSCAPES_IDS, IGNORE, URBAN, classes, encoded, photo, picture, unpacked, zipped
 
 from gkdbench.data.files.archives import Member, members
+from gkdbench.data.files.label_map import LabelMap
 from gkdbench.data.files.opening import Meaning, open_dataset, open_own, shortfall
 from gkdbench.data.files.pictures import size_of
 from gkdbench.errors import DataError, UsageError
@@ -284,3 +285,14 @@ def test_a_damaged_archive_is_named_where_only_a_header_is_read(tmp_path):
     zipped(path, {"b.png": picture(photo(2))})
     with pytest.raises(DataError, match=r"a.zip:a.png: cannot be read .*get the file again"):
         size_of(member)  # another archive lies there now
+
+
+def test_a_map_in_which_every_value_is_taken_still_knows_what_it_lacks():
+    pairs = {**{id: id for id in range(254)}, 1000: 254, 255: 255}
+    table = LabelMap.from_pairs(pairs, 255, colours=False, lenient=False)
+    raw = np.array([[0, 253, 255]], np.uint8)
+    assert table.mapped(raw, "a.png").tolist() == [[0, 253, 255]]
+    assert table.mapped(raw.astype(np.uint16) + np.uint16(0), "a.png").tolist() == [[0, 253, 255]]
+    assert table.mapped(np.array([[1000]], np.uint16), "a.png").tolist() == [[254]]
+    with pytest.raises(DataError, match=r"a\.png: label id 254 is not in the label map \(2 pixels\)"):
+        table.mapped(np.array([[254, 254, 1]], np.uint8), "a.png")

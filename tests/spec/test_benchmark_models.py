@@ -38,6 +38,13 @@ def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     [
         ("palette", [[0, 0, 0]], "1 palette colours for 3 classes"),
         ("palette", [[0, 0]] * 3, "key 'palette.0.2' is missing"),
+        ("palette", [[0, 0, 300]] * 3, "key 'palette.0.2': Input should be less than or equal to 255 (got 300)"),
+        ("palette", [[-1, 0, 0]] * 3, "key 'palette.0.0': Input should be greater than or equal to 0 (got -1)"),
+        ("palette", [[0.5, 0, 0]] * 3, "key 'palette.0.0': Input should be a valid integer, got a number with a"),
+        ("classes", ["car", "sky", "car"], r"key 'classes': 'car' stands there twice"),
+        ("classes", ["car", "sky", "Car "], r"key 'classes': 'Car ' and 'car' differ in case or spaces alone"),
+        ("classes", ["car", "sky", " "], r"key 'classes': a name is empty"),
+        ("excluded_from_mean", ["sky", "sky"], r"key 'excluded_from_mean': 'sky' stands there twice"),
         ("classes", ["one"], "key 'classes': List should have at least 2 items"),
         ("ignore", 2, "ignore 2 is a class index"),
         ("ignore", 256, "key 'ignore': Input should be less than or equal to 255 (got 256)"),
@@ -217,3 +224,20 @@ def test_reading_a_users_yaml(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"broken\.yaml: key 'version' is missing \(and \d+ more problems\)"):
         find_benchmark(str(path))
     assert read_yaml(path) == {"name": "broken"}
+
+
+@pytest.mark.parametrize(("count", "said"), [(255, None), (256, "there are 256 classes; at most 255 classes leave")])
+def test_255_classes_are_the_most(tiny_content: dict[str, Any], count: int, said: str | None) -> None:
+    names, palette = [f"c{n}" for n in range(count)], [[n % 256, 0, 0] for n in range(count)]
+    content = {**tiny_content, "classes": names, "palette": palette}
+    if said is None:
+        assert len(parse(Benchmark, content, "x").classes) == 255
+    else:
+        with pytest.raises(UsageError, match=said):
+            parse(Benchmark, content, "x")
+
+
+def test_a_target_is_hidden_or_not(tiny_content: dict[str, Any]) -> None:
+    name, split = next(iter(tiny_content["targets"].items()))
+    with pytest.raises(UsageError, match=f"hidden_targets: '{name}' is a target's name already"):
+        parse(Benchmark, {**tiny_content, "hidden_targets": {name: split}}, "x")

@@ -1,9 +1,12 @@
 """Documents are read strictly, and a mistake is one line that names file, key and value."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from gkdbench.errors import DataError, UsageError
@@ -166,3 +169,87 @@ class Zoo(Strict):
 def test_what_was_meant_is_told(model, content, said) -> None:
     with pytest.raises(UsageError, match=said):
         parse(model, content, "zoo.yaml")
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 500 + "]" * 500, ":1: nested more than 64 deep"),
+        ("".join(" " * depth + "a:\n" for depth in range(500)), ":64: nested more than 64 deep"),
+        ("? " * 300 + "a", ":1: nested more than 64 deep"),
+        ("a: 1\nb: !!int x", ":2: 'x' is no int"),
+        ("!!int ''", ":1: '' is no int"),
+        ("!!bool x", ":1: 'x' is no bool"),
+        ("!!timestamp x", ":1: 'x' is no timestamp"),
+        ("a: 2020-99-99", ":1: '2020-99-99' is no timestamp"),
+        ("a: " + "9" * 5000, f":1: '{'9' * 59}... is no int"),
+        ("a: 0x" + "f" * 5000, f":1: number '0x{'f' * 57}... is too large"),
+        ("a: &a [*a]", ":1: an alias stands within what it names"),
+        ("a: &a\n  <<: *a", ":2: an alias stands within what it names"),
+        (LAUGHS, ":6: aliases make too many values of it"),
+        ("a: \0", ": special characters are not allowed"),
+        ("!!python/none x", ":1: could not determine a constructor for the tag 'tag:yaml.org,2002:python/none'"),
+    ],
+)
+def test_what_no_document_means_is_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        read_yaml(path)
+    assert str(caught.value) == f"{path}{problem}"
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "1.0e+999"])
+def test_numbers_that_are_none_are_refused_by_their_key(tmp_path: Path, value: str) -> None:
+    path = written(tmp_path, f"title: a\ninner: {{steps: 3, rate: {value}}}\n")
+    with pytest.raises(UsageError, match=r"key 'inner\.rate': Input should be a finite number"):
+        parse(Document, read_yaml(path), str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 100_000, ": not valid JSON (nested too deeply)"),
+        ("9" * 5000, f": not valid JSON (number '{'9' * 59}... is too large)"),
+        ("[NaN]", ": not valid JSON (NaN is no number)"),
+        ("[-Infinity]", ": not valid JSON (-Infinity is no number)"),
+        ("[1e999]", ": not valid JSON (number '1e999' is too large)"),
+        ('{"a": 1, "b": {"c": 1, "c": 2}}', ": not valid JSON (key 'c' appears twice)"),
+        ("", ":1: not valid JSON (Expecting value)"),
+    ],
+)
+def test_json_is_read_as_strictly(tmp_path: Path, text: str, problem: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(DataError) as caught:
+        read_json(path)
+    assert str(caught.value) == f"{path}{problem}; get the file again"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_document(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n')
+    assert read_yaml(path) == read_json(path) == {"a": 1}
+
+
+def test_a_file_in_another_encoding_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes("a: 1\nb: Köln\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a\.yaml:2: cannot be read \(invalid .*\); save the file in UTF-8"):
+        read_yaml(path)
+
+
+@given(st.text(st.sampled_from("ab:-,[]{}&*!<>?|#'\"\n 019.x~\0\ufeff\u2028"), max_size=60))
+@settings(max_examples=400)
+def test_any_text_is_a_document_or_one_line(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a"
+        path.write_bytes(text.encode())
+        for read in (read_yaml, read_json):
+            try:
+                read(path)
+            except (UsageError, DataError) as error:
+                assert str(error).startswith(str(path)) and "\n" not in str(error)

@@ -123,9 +123,8 @@ def open_own(split: FilesSplit, meaning: Meaning, *, data_root: Path | None, lab
                     f"{root}: no image {split.images!r} with {place} {' or '.join(values)}; there it is "
                     f"{', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
                 )
-        there = others_there(root, split.images, split.only)
-        packed = _archives_in(root)
-        raise DataError(f"{root}: no image {split.images!r}, neither unpacked nor in {packed}{there}{_hint(how)}")
+        others, packed = others_there(root, split.images, split.only), _archives_in(root)
+        raise DataError(f"{root}: no image {split.images!r}, neither unpacked nor in {packed}{others}{_hint(how)}")
     return opened
 
 

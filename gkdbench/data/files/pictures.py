@@ -10,7 +10,7 @@ import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, Literal
 
 import cv2
 import numpy as np
@@ -21,7 +21,6 @@ from gkdbench.data.files.archives import Member
 from gkdbench.data.files.label_map import Raw
 from gkdbench.errors import DataError
 
-A = TypeVar("A", bound=np.generic)
 FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
 COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ID_MODES = ("L", "P", "I;16", "I;16B", "I", "1")
@@ -112,7 +111,7 @@ def _colours(picture: Image.Image, member: Member) -> NDArray[np.uint8]:
     return _opaque(found, member)
 
 
-def _opaque(found: NDArray[A], member: Member, most: int = 255) -> NDArray[A]:
+def _opaque(found: NDArray[Any], member: Member, most: int = 255) -> NDArray[Any]:
     clear = int((found[..., 3] < most).sum())
     if clear:
         raise DataError(
@@ -177,9 +176,9 @@ def _red(content: bytes, member: Member) -> NDArray[np.uint16]:
     return red
 
 
-def _by_cv2(content: bytes, member: Member) -> NDArray[np.generic]:
+def _by_cv2(content: bytes, member: Member) -> NDArray[Any]:
     """Decode as stored; OpenCV turns TIFF upright, as Pillow does, and nothing else."""
-    found = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    found: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:
         raise DataError(f"{member}: cannot be read as an image; get the file again")
     return found
@@ -218,7 +217,7 @@ def _photometric(picture: Image.Image) -> object:
     return _tag(picture, _PHOTOMETRIC, -1)
 
 
-def _upright(found: NDArray[A], picture: Image.Image, content: bytes) -> NDArray[A]:
+def _upright(found: NDArray[Any], picture: Image.Image, content: bytes) -> NDArray[Any]:
     """Return a decoded picture as its orientation tag says."""
     if picture.format == "TIFF":
         return found

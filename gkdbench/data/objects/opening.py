@@ -170,8 +170,9 @@ def _none_there(root: Path, split: VocSplit) -> str:
         if there:
             asked = f"{root}: no image {split.images} with {place} {' or '.join(values)}"
             return f"{asked}; there it is {', '.join(there[:8])}"
-    there = others_there(root, split.images, split.only)
-    return f"{root}: no image {split.images}, neither unpacked nor in an archive{there}; say in `images` where they lie"
+    others = others_there(root, split.images, split.only)
+    where = f"neither unpacked nor in an archive{others}"
+    return f"{root}: no image {split.images}, {where}; say in `images` where they lie"
 
 
 def _coco(root: Path, split: CocoSplit, names: ClassNames, labelled: bool) -> BoxFilesDataset:
