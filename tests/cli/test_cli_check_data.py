@@ -84,7 +84,7 @@ def test_a_broken_file_is_named_and_the_rest_is_shown(invoke: Invoke, tiny_bench
     result = invoke(*of(tiny_benchmark))
     assert result.exit_code == 3 and "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == "gkdbench: benchmark tiny: 2 problems with its data"
-    assert f"problem: dusk: {bad}: label id 99 is not in the label map (1536 pixels); add it to" in result.stdout
+    assert f"problem: dusk: {bad}: label id 99 is not in the label map (1536 pixels): another release" in result.stdout
     assert f"problem: source val: {tiny_benchmark.label('val/0')}: no label file for image 'val/0'" in result.stdout
     table = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
     assert table["source val"].split()[2] == "failed" and table["dusk"].split()[-1] == "1"
