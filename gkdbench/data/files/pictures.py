@@ -8,6 +8,7 @@ that a file is read as raises it.
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, Literal
@@ -42,6 +43,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SUBFILE = 256, 257, 258, 25
 _WHITE_IS_ZERO = 0
 _SMALLER_OR_MASK = 0b101
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, cv2.error)
+_PNG = b"\x89PNG\r\n\x1a\n"
 _SAYS_HOW_TO_TURN = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")
 """PNG's chunk, and beginnings of text chunks."""
 # up to twice the size at which Pillow warns (some aerial pictures) is read; above that it refuses
@@ -56,6 +58,7 @@ def read_image(member: Member, bits: int | None = None) -> NDArray[np.uint8]:
     """
     content = member.read()
     with _opened(member, io.BytesIO(content)) as picture:
+        _check_whole(content, member)
         depth = _depth(picture, content)
         if depth > 8:
             image = _scaled(picture, content, member, depth, bits)
@@ -76,6 +79,7 @@ def read_labels(member: Member, kind: Literal["ids", "colours", "red16"]) -> Raw
     """Return what a label file holds, [H, W], upright: ids as they are stored, or colours as 0xRRGGBB."""
     content = member.read()
     with _opened(member, io.BytesIO(content)) as picture:
+        _check_whole(content, member)
         _check_exact(picture, content, member)
         if kind == "red16":
             return _upright(_red(content, member), picture, content)
@@ -263,6 +267,22 @@ def _opened(member: Member, stream: IO[bytes]) -> Iterator[Image.Image]:
     except _BROKEN as error:
         said = "is no image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DataError(f"{member}: cannot be read as an image ({said}); get the file again") from error
+
+
+def _check_whole(content: bytes, member: Member) -> None:
+    """Refuse a PNG whose pixels are not those that were written: no decoder here looks at the checksums of them all."""
+    at, end = len(_PNG), len(content)
+    while content.startswith(_PNG) and at < end:
+        length, kind = struct.unpack_from(">I4s", content, at)
+        stated = at + 8 + length
+        needed = kind[:1].isupper()
+        if needed and content[stated : stated + 4] != struct.pack(">I", zlib.crc32(content[at + 4 : stated])):
+            raise DataError(f"{member}: is damaged (checksum of {kind.decode('latin-1')}); get the file again")
+        if kind == b"IEND":
+            return
+        at = stated + 4
+    if content.startswith(_PNG):
+        raise DataError(f"{member}: ends before its picture does; get the file again")
 
 
 def _check_single(picture: Image.Image, member: Member) -> None:
