@@ -1,20 +1,24 @@
 """What the program says and how it ends: messages on stderr, one JSON document on stdout, exit codes."""
 
+import errno
 import functools
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 
-from gkdbench.errors import DataError, GkdbenchError, Interrupted
+from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
 
 R = TypeVar("R")
 DEFAULT_RESULTS = Path("results")
+_documents: list[str] = []
+"""What a command with --json has to print when it ends."""
 
 
 def say(text: str) -> None:
@@ -23,8 +27,8 @@ def say(text: str) -> None:
 
 
 def print_json(content: Any) -> None:
-    """Print the one JSON document of a command, on stdout."""
-    print(json.dumps(content, indent=1, ensure_ascii=False))
+    """Print the one JSON document of a command, on stdout; a second one, such as of a failing report, is left out."""
+    _documents.append(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def print_table(rows: list[list[str]]) -> None:
@@ -63,28 +67,76 @@ def command(function: Callable[..., R]) -> Callable[..., R]:
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> R:
         try:
-            return function(*args, **kwargs)
-        except (typer.Exit, typer.Abort):
-            raise
-        except GkdbenchError as error:
-            _end(str(error), error.exit_code, kwargs)
-        except KeyboardInterrupt:
-            _end("stopped from the keyboard", Interrupted.exit_code, kwargs)
+            with _one_document(bool(kwargs.get("as_json"))):
+                return _ended_clearly(function, args, kwargs)
         except BrokenPipeError:
             # the reader has gone (`| head`); leave quietly, without Python's own complaint at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
-        except Exception as error:
-            hint = "" if kwargs.get("debug") else "; --debug shows where"
-            _end(f"{type(error).__name__}: {error}{hint}", 1, kwargs)
 
     return wrapped
+
+
+@contextmanager
+def _one_document(wanted: bool) -> Iterator[None]:
+    """Keep stdout for the command's JSON document: what methods and libraries print meanwhile goes to stderr."""
+    if not wanted:
+        yield
+        return
+    _documents.clear()
+    sys.stdout.flush()
+    kept = os.dup(1)  # also programs and libraries that know nothing of sys.stdout
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        for text in _documents[:1]:
+            print(text, flush=True)
+
+
+def _ended_clearly(function: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:
+    try:
+        _check_utf8(function, kwargs)
+        return function(*args, **kwargs)
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise
+    except GkdbenchError as error:
+        _end(str(error), error.exit_code, kwargs)
+    except KeyboardInterrupt:
+        _end("stopped from the keyboard", Interrupted.exit_code, kwargs)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            _end_unforeseen(error, kwargs)
+        name = str(error.filename)
+        shown = name if len(name) < 80 else f"{name[:60]}...{name[-17:]}"
+        said = f"{shown}: a path of {len(name)} characters, which is too long for this file system; shorten it"
+        _end(said, UsageError.exit_code, kwargs)
+    except BaseException as error:  # SystemExit too: a method's must not end the command as if all were well
+        _end_unforeseen(error, kwargs)
+
+
+def _check_utf8(function: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    """Refuse paths and texts that no record, which is UTF-8, can hold."""
+    for name, value in arguments.items():
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, str | Path) and any("\ud800" <= letter <= "\udfff" for letter in str(one)):
+                marks = getattr(get_type_hints(function, include_extras=True)[name], "__metadata__", ())
+                spelt = next((mark.param_decls[0] for mark in marks if mark.param_decls), f"--{name.replace('_', '-')}")
+                raise UsageError(f"{spelt} {str(one)!a}: not valid UTF-8; rename it")
+
+
+def _end_unforeseen(error: BaseException, arguments: dict[str, Any]) -> NoReturn:
+    hint = "" if arguments.get("debug") else "; --debug shows where"
+    _end(f"{type(error).__name__}: {error}{hint}", 1, arguments)
 
 
 def _end(message: str, code: int, arguments: dict[str, Any]) -> NoReturn:
     if arguments.get("debug"):
         traceback.print_exc()
-    say(f"gkdbench: {message}")
+    say(f"gkdbench: {' '.join(message.splitlines())}")
     if arguments.get("as_json"):
         print_json({"error": message, "exit_code": code})
     raise typer.Exit(code)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gkdbench.spec.selection import RunSpec, Selection
 
 MOST_SEEDS = 1000
+MOST_DIGITS = 40
 
 
 @command
@@ -102,7 +103,7 @@ def run(
     if download:
         _download(specs)
     store, place = Store(results), DataPlace(data_root)
-    store.prepare()
+    store.check()
     hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}
     finished, failures = _run_all(specs, store, place, fresh, hardware, selection)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # set for each process of a multi-device run
@@ -134,10 +135,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise UsageError(f"--seeds {text}: {part!r} is neither a number nor a range like 0-2")
-        named = range(int(first), int(last or first) + 1)
-        if len(named) > MOST_SEEDS:
-            raise UsageError(f"--seeds {text}: {part!r} names more than {MOST_SEEDS} seeds")
-        seeds.extend(named)
+        if len(part) > MOST_DIGITS or int(last or first) - int(first) >= MOST_SEEDS:
+            raise UsageError(f"--seeds {text[:80]}: {part[:80]!r} names more than {MOST_SEEDS} seeds, or larger ones")
+        seeds.extend(range(int(first), int(last or first) + 1))
     if not seeds:
         raise UsageError(f"--seeds {text!r}: names no seed")
     return tuple(dict.fromkeys(seeds))
@@ -145,12 +145,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def _repeated(name: str, results: Path, benchmark: str, skip_check: bool) -> "Selection":
     """Return the selection of a record; a user's benchmark is found again by the path of its YAML."""
-    from gkdbench.run.record import read_record
+    from gkdbench.run.record import find_record
     from gkdbench.spec.method_names import find_method
     from gkdbench.spec.selection import UNCHECKED, selection_of
 
-    path = Path(name) if name.endswith(".json") else results / "runs" / name / "record.json"
-    record = read_record(path)
+    record = find_record(name, results)
     recorded = record.spec
     selection = selection_of(recorded, benchmark if benchmark.endswith((".yaml", ".yml")) else None)
     selection = replace(selection, skip_check=skip_check or UNCHECKED in record.marks)
@@ -190,6 +189,7 @@ def _run_all(
         failures.append(fault)
     if not work:
         return finished, failures
+    store.prepare()
     hardware["threads"] = hardware["threads"] or _default_threads()
     os.environ["OMP_NUM_THREADS"] = str(hardware["threads"])  # read when torch is imported
     from gkdbench.cli.workshop import open_workshop
@@ -248,7 +248,7 @@ def _broken_first(
                 plan_run(spec, DataDigests(spec, place, digests), None)
             except Unsupported:
                 pass
-            except Exception:  # the run itself says what is wrong, and records it
+            except (Exception, SystemExit):  # the run itself says what is wrong, and records it
                 known[key] = True
         return known[key]
 
@@ -262,7 +262,7 @@ def _broken_first(
 def _default_threads() -> int:
     """Return OMP_NUM_THREADS, else the number of cores, four at most: small models gain nothing beyond."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else min(os.cpu_count() or 1, 4)
+    return int(given) if given.isdecimal() and int(given) > 0 else min(os.cpu_count() or 1, 4)
 
 
 def _conclude(
@@ -283,6 +283,12 @@ def _conclude(
             for note in table.notes:
                 print(note)
     if with_report:
-        built = build_report(results, results / "report")
+        try:
+            built = build_report(results, results / "report")
+        except DataError as error:
+            if not all(one.cached for one in finished):
+                raise
+            say(f"gkdbench: warning: no report: {error}")  # nothing is new in it
+            return
         for label, name in (("table", "report.md"), ("page ", "report.html")):
             say(f"{label}: {next(path for path in built.files if path.name == name)}")

@@ -1,5 +1,6 @@
 """Opening the workshop of a command: devices, threads, signals, progress. Imports torch."""
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ def open_workshop(
     device, devices = hardware["device"], hardware["devices"]
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu")
+    checkpoint_s = _checkpoint_s()
     torch.set_num_threads(hardware["threads"])
     fabric = make_fabric(device, devices)
     with stop_on_signals() as stop:
@@ -37,10 +39,22 @@ def open_workshop(
             stop=stop,
             display=choose_display(fabric.global_rank),
             workers=hardware["workers"],
-            checkpoint_s=float(os.environ.get("GKDBENCH_CHECKPOINT_S", "60")),
+            checkpoint_s=checkpoint_s,
             fresh=fresh,
         )
         leave_group()  # after an error the other processes may be gone
+
+
+def _checkpoint_s() -> float:
+    """Return the seconds between two checkpoints that GKDBENCH_CHECKPOINT_S says, else a minute."""
+    text = os.environ.get("GKDBENCH_CHECKPOINT_S") or "60"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"GKDBENCH_CHECKPOINT_S={text[:80]}: must be seconds, such as 60, or 0 for every step")
+    return seconds
 
 
 def make_fabric(device: str, devices: int) -> Fabric:

@@ -310,7 +310,7 @@ def faults_of(case: Case, check: Check) -> Iterator[Finding]:
         yield from check(case)
     except AlreadySaid:
         yield Finding("the stage cannot be trained, see above", "", "skipped")
-    except Exception as error:  # a stranger's code may fail in any way; each is a verdict on it
+    except (Exception, SystemExit) as error:  # a stranger's code may fail in any way; each is a verdict on it
         where = raised_at(case.subject, error) or method_line(case.stage)
         if isinstance(error, Unsupported):
             yield Finding(f"Unsupported raised in training ({error}); say it in the factory", where)

@@ -33,7 +33,7 @@ def made_stages(subject: Subject, pair: ToyPair, facts: Pair) -> tuple[list[Stag
     except GkdbenchError as error:
         listed = stages if isinstance(stages, list | tuple) else []
         return [], [Finding(str(error), _fault_line(listed) or raised_at(subject, error))]
-    except Exception as error:  # a stranger's code may fail in any way; each is a verdict on it
+    except (Exception, SystemExit) as error:  # a stranger's code may fail in any way; each is a verdict on it
         detail = f"the factory raised {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return [], [Finding(detail, raised_at(subject, error))]
     found = [

@@ -115,7 +115,7 @@ def _cases(subject: Subject, fabric: Fabric, rows: list[Row]) -> Iterator[Case]:
             stages = subject.stages(pair.facts(), SEED)
         except Unsupported:
             continue
-        except Exception as error:  # a stranger's code may fail in any way; the other checks say more
+        except (Exception, SystemExit) as error:  # a stranger's code may fail in any way; the other checks say more
             detail = f"the factory raised {type(error).__name__}: {error}"
             rows.append(Row(NAME, pair.name, "failed", detail, raised_at(subject, error)))
             return
@@ -161,7 +161,7 @@ def _rank(fabric: Fabric, jobs: list[Job], folder: Path) -> None:
             case = job.case(fabric)
             with generators_kept(SEED):
                 measured = _measure(case, folder / f"two-{job.file}-{fabric.global_rank}", BATCH // fabric.world_size)
-        except Exception as error:  # a stranger's code may fail in any way; the parent process tells
+        except (Exception, SystemExit) as error:  # a stranger's code may fail in any way; the parent process tells
             told = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "where": ""}
             if case is not None:
                 told["where"] = raised_at(case.subject, error)
@@ -231,7 +231,7 @@ def _verdict(case: Case, job: Job, folder: Path) -> Row:
     for said, micro_batch in ways.items():
         try:
             one = _measure(case, folder / f"one-{job.file}-{micro_batch}", micro_batch)
-        except Exception as error:  # a stranger's code may fail in any way; each is a verdict on it
+        except (Exception, SystemExit) as error:  # a stranger's code may fail in any way; each is a verdict on it
             where = raised_at(case.subject, error) or method_line(stage)
             return Row(NAME, case.pair.name, "failed", f"{type(error).__name__}: {error}", where, stage.name)
         apart = _apart(one, two)

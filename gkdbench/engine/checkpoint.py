@@ -2,14 +2,13 @@
 
 import json
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-
-from gkdbench.errors import DataError
 
 Write = Callable[[Path, Callable[[BinaryIO], Any]], None]
 
@@ -30,10 +29,10 @@ class Progress:
 
 
 class Checkpoint:
-    """One file in the folder of an unfinished stage, replaced every `every_s` seconds."""
+    """One file of an unfinished stage, replaced every `every_s` seconds; `say` is told of one that is damaged."""
 
-    def __init__(self, folder: Path, write: Write, every_s: float = 60.0) -> None:
-        self.path, self._write, self.every_s = folder / "checkpoint.pt", write, every_s
+    def __init__(self, path: Path, write: Write, say: Callable[[str], None], every_s: float = 60.0) -> None:
+        self.path, self._write, self._say, self.every_s = path, write, say, every_s
         self._last = time.monotonic()
 
     def due(self) -> bool:
@@ -56,15 +55,21 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def load(self) -> tuple[dict[str, Any], dict[str, Any], Progress] | None:
-        """Return module state, optimiser state and progress; None where nothing was saved."""
+        """Return module state, optimiser state and progress; None where nothing was saved or what was is damaged.
+
+        Then the stage starts from its beginning: nothing else can be done, and it is said.
+        """
         if not self.path.is_file():
             return None
         try:
+            with zipfile.ZipFile(self.path) as parts:  # whose checksums torch does not look at
+                broken = parts.testzip()
+            if broken is not None:
+                raise ValueError(f"the checksum of its part {broken} is wrong")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             progress = Progress(**json.loads(state["progress"]))
             return state["module"], state["optimiser"], progress
         except Exception as error:  # a damaged file fails in many ways; all mean the same to the user
-            raise DataError(
-                f"{self.path}: damaged checkpoint ({str(error).splitlines()[0][:120]}); "
-                "delete it to train this stage from its start"
-            ) from error
+            said = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            self._say(f"warning: {self.path}: damaged checkpoint ({said}); the stage starts from its beginning")
+            return None

@@ -18,10 +18,11 @@ from torch import Tensor
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Batch, Samples, Share, batches
 from gkdbench.engine.checkpoint import Checkpoint, Progress
+from gkdbench.engine.guard import Guard
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.optimiser import build_optimiser, set_rates
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
-from gkdbench.errors import GkdbenchError, Interrupted
+from gkdbench.errors import DataError, GkdbenchError, Interrupted
 from gkdbench.spec.recipe import StageRecipe
 
 LOG_EVERY = 10
@@ -82,12 +83,14 @@ class Training:
 def train(training: Training) -> Outcome:
     """Train a stage to its last step, from its checkpoint where there is one.
 
-    Raises Interrupted after saving when a signal came, GkdbenchError on a loss that is not finite.
+    Raises Interrupted after saving when a signal came, GkdbenchError on a loss or a weight that is not finite, and
+    where what the stage does not train was changed; what was saved before stays.
     """
     fabric, recipe = training.fabric, training.recipe
     optimiser = build_optimiser(training.module, recipe)
     wrapped, wrapped_optimiser = fabric.setup(training.module, optimiser)
     progress = _resumed(training, optimiser)
+    guard = Guard(training.module)
     log = _Log(training.log, progress, fabric)
     share = training.share()
     stream = _streams(training, share, progress.step)
@@ -110,9 +113,12 @@ def train(training: Training) -> Outcome:
         shown = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
         training.meter(progress.step, recipe.steps, shown)
         stopping = any_rank(fabric, bool(training.stop))
-        if progress.step < recipe.steps and (stopping or any_rank(fabric, _due(training))):
-            _save(training, optimiser, progress)
-        if stopping and progress.step < recipe.steps:
+        last_step = progress.step == recipe.steps
+        if last_step or stopping or any_rank(fabric, _due(training)):
+            _check(guard, progress.step, fabric)
+            if not last_step:
+                _save(training, optimiser, progress)
+        if stopping and not last_step:
             log.close()
             raise Interrupted(
                 f"stopped by {training.stop.signal or 'another rank'} at step {progress.step} of "
@@ -192,6 +198,13 @@ def _check_finite(terms: dict[str, float], training: Training, step: int) -> Non
         )
 
 
+def _check(guard: Guard, step: int, fabric: Fabric) -> None:
+    """Look at the weights before they are saved or exported; a fault of one rank ends all."""
+    fault = guard.fault(step)
+    if any_rank(fabric, fault is not None):
+        raise fault or GkdbenchError(f"another rank found its weights wrong after step {step}; see its message")
+
+
 def _clip(training: Training, wrapped: Any, optimiser: Any) -> None:
     stage, fabric = training.module.stage, training.fabric
     if stage.clip_adaptor is not None and any(p.grad is not None for p in stage.parameters()):
@@ -242,8 +255,14 @@ def _resumed(training: Training, optimiser: torch.optim.Optimizer) -> Progress:
     if saved is None:
         return Progress()
     module, optimiser_state, progress = saved
-    training.module.load_state_dict(module)
-    optimiser.load_state_dict(optimiser_state)
+    try:
+        training.module.load_state_dict(module)
+        optimiser.load_state_dict(optimiser_state)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        said = str(error).splitlines()[0][:120]
+        raise DataError(
+            f"{training.checkpoint.path}: not a checkpoint of this stage ({said}); delete it to train it from its start"
+        ) from error
     return progress
 
 

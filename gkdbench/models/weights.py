@@ -78,7 +78,8 @@ def _load_part(encoder: Encoder, weights: Weights | None, path: Path, part: tupl
         may_be_missing=[*(weights.may_be_missing if weights else ())], part=part
     )  # fmt: skip
     if token is not None and encoder.mask_token is not None:
-        check_shape(str(path), "mask_token", token.reshape(-1), encoder.mask_token)
+        check_kind(str(path), "mask_token", token.reshape(-1), encoder.mask_token)
+        check_finite(str(path), "mask_token", token)
         with torch.no_grad():
             encoder.mask_token.copy_(token.reshape(-1))
     return report
@@ -120,10 +121,11 @@ def load_tensors(
             f"{', '.join(named)})"
         )
     for name in sorted(wanted & tensors.keys()):
-        check_shape(origin, name, tensors[name], own[name])
+        check_kind(origin, name, tensors[name], own[name])
     with torch.no_grad():
         for name in [name for name in own if name in tensors][part[0] :: part[1]]:
             own[name].copy_(tensors[name])
+            check_finite(origin, name, own[name])  # in the model's type, whose range may be the smaller one
     return report
 
 
@@ -132,11 +134,25 @@ def _wanted(own: Mapping[str, Tensor]) -> set[str]:
     return {name for name in own if not name.endswith("num_batches_tracked")}
 
 
-def check_shape(origin: str, name: str, found: Tensor, wanted: Tensor) -> None:
-    """Raise DataError where a file's tensor has another shape than the model's."""
+def check_kind(origin: str, name: str, found: Tensor, wanted: Tensor) -> None:
+    """Raise DataError where a file's tensor has another shape than the model's, or no floats where it has."""
     if found.shape != wanted.shape:
         raise DataError(
             f"{origin}: tensor {name!r} has shape {tuple(found.shape)}, the model needs {tuple(wanted.shape)}"
+        )
+    if wanted.is_floating_point() and not found.is_floating_point():
+        raise DataError(
+            f"{origin}: tensor {name!r} holds {str(found.dtype).removeprefix('torch.')} where the model has floats; "
+            "quantised weights cannot be used, get the file in float32, float16 or bfloat16"
+        )
+
+
+def check_finite(origin: str, name: str, value: Tensor) -> None:
+    """Raise DataError where a tensor of floats has a NaN or Inf."""
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        what = "NaN" if bool(torch.isnan(value).any()) else "Inf"
+        raise DataError(
+            f"{origin}: tensor {name!r} has {what}: the file is damaged, or of a training that diverged; get another"
         )
 
 

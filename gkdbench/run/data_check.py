@@ -79,7 +79,7 @@ def _needed(specs: Sequence[RunSpec]) -> Subject:
 def _draws_from_proxy(spec: RunSpec) -> bool:
     try:
         return any("proxy" in stage.streams() for stage in make_stages(spec, build_pair(spec)))
-    except Exception:  # the run itself says what is wrong, or that it is unsupported
+    except (Exception, SystemExit):  # the run itself says what is wrong, or that it is unsupported
         return False
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gkdbench.run.files import clear_errors, make_folder
+from gkdbench.run.files import clear_errors, make_folder, temporary_name
 from gkdbench.spec.objects import Detections, Objects
 
 FILE = "detections.parquet"
@@ -40,7 +40,7 @@ class DetectionsFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._temporary = self._path.with_name(f".{FILE}.{os.getpid()}.tmp")
+        self._temporary = temporary_name(self._path)
         self._writer: pq.ParquetWriter | None = None
         self._rows: list[tuple[str, str, Objects, Detections]] = []
 

@@ -15,6 +15,9 @@ from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION
 
+LONGEST_NAME = 200
+"""Characters; with seed and digest a folder's name stays below the 255 bytes that file systems allow."""
+
 Known = dict[tuple[Any, ...], str]
 """Digests of splits that a command has computed already."""
 
@@ -102,8 +105,8 @@ def model_identity(source: ModelSource) -> dict[str, Any]:
 
 
 def run_id(spec: RunSpec, identity: str) -> str:
-    """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`."""
+    """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`, what stands before the seed cut to LONGEST_NAME."""
     # `COMBINATOR(METHOD)` becomes `COMBINATOR-METHOD`: the name of a folder that no shell has to quote
     method = re.sub(r"[^A-Za-z0-9_.]+", "-", spec.method.name).strip("-.")
-    parts = [spec.benchmark.name, spec.setting, method, f"s{spec.seed}", identity[:8]]
-    return "-".join(parts)
+    name = "-".join([spec.benchmark.name, spec.setting, method])
+    return f"{name[:LONGEST_NAME]}-s{spec.seed}-{identity[:8]}"

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gkdbench.errors import DataError
+
+_TEMPORARY = re.compile(r"\..+\.([0-9]+)\.tmp")
+"""A temporary name; the number is the process that writes."""
 
 
 @contextmanager
@@ -24,6 +28,8 @@ def clear_errors(path: Path) -> Iterator[None]:
             raise DataError(f"{path}: no permission to write; choose another --results") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise DataError(f"{path}: a file is in the way of a folder") from error
+        if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
+            raise DataError(f"{path}: a folder is in the way of a file") from error
         raise
 
 
@@ -37,7 +43,7 @@ def make_folder(path: Path) -> Path:
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Write a file through a temporary one beside it; readers see the old content or the new."""
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     with clear_errors(path):
         try:
             with temporary.open("wb") as stream:
@@ -48,6 +54,35 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def temporary_name(path: Path) -> Path:
+    """Return what a file is called while this process writes it; see remove_temporaries."""
+    # a name may be as long as the file system allows already
+    return path.with_name(f".{path.name[:60]}.{os.getpid()}.tmp")
+
+
+def remove_temporaries(folder: Path, *, alone: bool = False) -> None:
+    """Remove what processes that ended in the midst of a write left in a folder and those below.
+
+    alone: nobody else can be writing there, since the caller holds a lock; otherwise what a living process of this
+    machine may be writing stays.
+    """
+    for path in folder.rglob(".*.tmp"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and not path.is_dir() and (alone or not _lives(int(found[1]))):
+            with clear_errors(path):
+                path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def write_json(path: Path, content: Any) -> None:

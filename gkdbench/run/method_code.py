@@ -3,14 +3,16 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from gkdbench.errors import GkdbenchError
+from gkdbench.errors import GkdbenchError, UsageError
 from gkdbench.spec.code_digest import code_digest
 from gkdbench.spec.digest import digest
 from gkdbench.spec.method_source import MethodSource
@@ -38,6 +40,21 @@ def load_factory(source: MethodSource) -> Callable[..., Any]:
     return combined
 
 
+@contextmanager
+def contained(where: str) -> Iterator[None]:
+    """Keep a method's code from ending the program, as SystemExit does without a message: UsageError says so."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise UsageError(
+            f"{where} ends the program instead of returning: {type(error).__name__}({error}) at "
+            f"{last.filename}:{last.lineno}; raise an error that says what is wrong"
+        ) from error
+
+
 def stage_code(stage: nn.Module, source: MethodSource) -> str | list[str]:
     """Return the digest of the code that a stage is made of.
 
@@ -62,7 +79,8 @@ def stage_code(stage: nn.Module, source: MethodSource) -> str | list[str]:
 
 def _function(source: MethodSource) -> Callable[..., Any]:
     try:
-        module = importlib.import_module(source.module) if source.module else _from_path(source)
+        with contained(f"method {source.name!r} ({source.file})"):
+            module = importlib.import_module(source.module) if source.module else _from_path(source)
     except GkdbenchError:
         raise
     except Exception as error:  # a stranger's code may fail in any way; the core must name it and go on

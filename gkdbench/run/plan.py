@@ -20,7 +20,7 @@ from gkdbench.models.network import Network
 from gkdbench.models.weights import LoadReport, load_encoder
 from gkdbench.run.digests import DataDigests, model_identity
 from gkdbench.run.identity import stage_identity
-from gkdbench.run.method_code import load_factory, stage_code
+from gkdbench.run.method_code import contained, load_factory, stage_code
 from gkdbench.spec.augmentation import kind_of, kinds_that_move
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.digest import digest
@@ -162,7 +162,8 @@ def call_factory(
     def call(seed: int) -> list[Stage]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            stages = factory(pair, **options)
+            with contained(where):
+                stages = factory(pair, **options)
         check_stages(stages, where)
         return list(stages)
 

@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import torch
@@ -19,6 +19,7 @@ from gkdbench.models.network import Network
 from gkdbench.run import curves, environment, scales
 from gkdbench.run.digests import DataDigests, run_digest, run_id
 from gkdbench.run.examples import Examples
+from gkdbench.run.files import clear_errors, remove_temporaries
 from gkdbench.run.finished import Finished, finished_run
 from gkdbench.run.judging import Conditions, Judge, judge_of
 from gkdbench.run.plan import RunPlan, plan_run
@@ -43,13 +44,28 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
     Raises Interrupted on a signal, GkdbenchError where the run fails; both leave a record that says so.
     """
     data = DataDigests(spec, shop.place, shop.digests)
-    if not shop.fresh:
-        found = finished_run(spec, shop.store, data)
+    found = None if shop.fresh else finished_run(spec, shop.store, data)
+    if found is not None:
+        return found
+    identity = run_digest(spec, data)
+    with ExitStack() as held:
+        if shop.fabric.is_global_zero:
+            waiting = f"another command is at run {run_id(spec, identity)}; waiting for it"
+            held.enter_context(shop.store.locked(identity, lambda: shop.display.say(waiting), shop.stop.check))
+        shop.fabric.barrier()
+        found = None if shop.fresh else finished_run(spec, shop.store, data)
         if found is not None:
             return found
-    record = _blank_record(spec, run_digest(spec, data), shop)
+        if shop.fabric.is_global_zero:
+            remove_temporaries(shop.store.run_folder(run_id(spec, identity)), alone=True)
+        return Finished(_recorded(spec, shop, data, identity), cached=False)
+
+
+def _recorded(spec: RunSpec, shop: Workshop, data: DataDigests, identity: str) -> Record:
+    record = _blank_record(spec, identity, shop)
     try:
-        _execute(spec, shop, data, record)
+        with clear_errors(shop.store.root):
+            _execute(spec, shop, data, record)
         record.status, record.reason = "done", None
     except Unsupported as error:
         record.status, record.reason = "unsupported", str(error)
@@ -61,12 +77,12 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
         record.status, record.reason = "failed", str(error)
         _close(record, shop)
         raise
-    except Exception as error:
+    except BaseException as error:  # a method may raise SystemExit, which would end the command as if all were well
         record.status, record.reason = "failed", f"{type(error).__name__}: {error}{_blamed(spec, error)}"
         _close(record, shop)
         raise GkdbenchError(record.reason) from error
     _close(record, shop)
-    return Finished(record, cached=False)
+    return record
 
 
 def _blamed(spec: RunSpec, error: BaseException) -> str:
@@ -106,6 +122,7 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
     if teacher_plan and any(p.stage.teacher == "full" for p in plan.stages):
         teacher, stage_record = _teacher_artefact(teacher_spec, teacher_plan, shop)
         costs.append(stage_record)
+        record.warnings.extend(filter(None, [teacher.doubt]))
         teacher_digest = run_digest(teacher_spec, teacher_data)
         record.teacher_run_id = run_id(teacher_spec, teacher_digest)
     network = _train(spec, shop, plan, teacher, record)
@@ -165,6 +182,7 @@ def _train(
         artefact, cached = runner.ensure(planned, teacher)
         artefacts[planned.digest] = artefact
         record.stages.append(_stage_record(artefact, cached))
+        record.warnings.extend(filter(None, [artefact.doubt]))
         record.warnings.extend(scales.warnings(planned.stage.name, record.stages[-1].first_losses))
         if shop.fabric.is_global_zero:
             shop.store.write_record(record)
@@ -309,19 +327,19 @@ def _blank_record(spec: RunSpec, identity: str, shop: Workshop) -> Record:
 def _stage_record(artefact: Artefact, cached: bool) -> StageRecord:
     facts = artefact.facts
     return StageRecord(
-        name=facts["stage"],
-        digest=facts["digest"],
+        name=facts.stage,
+        digest=facts.digest,
         cached=cached,
-        model=facts["model"],
-        steps=facts["steps"],
-        images=facts["images"],
-        student_passes=facts["student_passes"],
-        teacher_passes=facts["teacher_passes"],
-        wall_s=round(facts["wall_s"], 2),
-        peak_gib=round(facts["peak_gib"], 3),
-        losses=facts["losses"],
-        first_losses=facts["first_losses"],
-        notes=facts["notes"],
+        model=facts.model,
+        steps=facts.steps,
+        images=facts.images,
+        student_passes=facts.student_passes,
+        teacher_passes=facts.teacher_passes,
+        wall_s=round(facts.wall_s, 2),
+        peak_gib=round(facts.peak_gib, 3),
+        losses=facts.losses,
+        first_losses=facts.first_losses,
+        notes=facts.notes,
     )
 
 

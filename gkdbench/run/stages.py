@@ -21,14 +21,15 @@ from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
+from gkdbench.errors import DataError
 from gkdbench.models.build import build_network
 from gkdbench.models.network import Network
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
 from gkdbench.run.digests import Known
-from gkdbench.run.files import need_space, write_atomically
+from gkdbench.run.files import need_space, remove_temporaries, write_atomically
 from gkdbench.run.plan import PlannedStage, build_encoder, grid_at
-from gkdbench.run.store import Artefact, Store
+from gkdbench.run.store import CHECKPOINT, ENCODER, HEAD, LOG, Artefact, Store
 from gkdbench.spec.recipe import Sight
 from gkdbench.spec.selection import RunSpec
 
@@ -97,9 +98,11 @@ def restore(
     A head is built where `head` brings one; `fit` brings the whole to another size.
     """
     if encoder is not None:
+        encoder.check(head=False)
         fit(network, spec, model, encoder.sight)
         read_into(network.encoder, encoder.encoder)
     if head is not None and head.head is not None:
+        head.check(head=True)
         fit(network, spec, model, head.sight)
         network.add_head(0)
         assert network.head is not None
@@ -117,23 +120,39 @@ class StageRunner:
         shop = self.shop
         title = f"{self.spec.method.name}: stage {planned.stage.name}"
         anew = shop.fresh and planned.digest not in shop.trained
-        found = None if anew else shop.store.artefact(planned.digest)
+        found = None if anew else self._finished(planned)
         if found is None:
             with ExitStack() as held:
                 if shop.fabric.is_global_zero:
-                    held.enter_context(shop.store.locked(planned.digest, shop.display.say))
+                    waiting = f"another run is training stage {planned.digest[:8]}; waiting for it"
+                    held.enter_context(
+                        shop.store.locked(planned.digest, lambda: shop.display.say(waiting), shop.stop.check)
+                    )
                     if anew:
                         shop.store.discard_unfinished(planned.digest)
                 shop.fabric.barrier()
                 # another run may have finished it meanwhile
-                found = None if anew else shop.store.artefact(planned.digest)
+                found = None if anew else self._finished(planned, tell=True)
                 if found is None:
+                    if shop.fabric.is_global_zero:
+                        remove_temporaries(shop.store.unfinished(planned.digest), alone=True)
                     shop.display.begin(title)
                     trained = self._train(planned, teacher)
                     shop.trained.add(planned.digest)
                     return trained, False
         shop.display.say(f"{title}: cached ({planned.digest[:8]})")
+        if found.doubt:
+            shop.display.say(f"warning: {found.doubt}; --fresh trains it again")
         return found, True
+
+    def _finished(self, planned: PlannedStage, *, tell: bool = False) -> Artefact | None:
+        """Return a stage's artefact from the store; None where there is none or it is damaged, which is told."""
+        try:
+            return self.shop.store.artefact(planned.digest, head=planned.stage.uses_head())
+        except DataError as error:
+            if tell:
+                self.shop.display.say(f"warning: {error}; it is trained again")
+            return None
 
     def _train(self, planned: PlannedStage, teacher: Artefact | None) -> Artefact:
         shop, stage, spec = self.shop, planned.stage, self.spec
@@ -162,8 +181,8 @@ class StageRunner:
                 recipe=planned.recipe,
                 seed=spec.seed,
                 fabric=shop.fabric,
-                checkpoint=Checkpoint(folder, write_atomically, shop.checkpoint_s),
-                log=folder / "log.jsonl",
+                checkpoint=Checkpoint(folder / CHECKPOINT, write_atomically, shop.display.say, shop.checkpoint_s),
+                log=folder / LOG,
                 stop=shop.stop,
                 meter=shop.display.progress,
                 audit=lambda terms: self._audit(stage.name, terms),
@@ -175,7 +194,7 @@ class StageRunner:
             outcome = replace(outcome, wall_s=outcome.wall_s + before_s)
             shop.store.finish(planned.digest, _facts(planned, outcome))
         shop.fabric.barrier()
-        finished = shop.store.artefact(planned.digest)
+        finished = shop.store.artefact(planned.digest, head=stage.uses_head())
         assert finished is not None
         return finished
 
@@ -210,7 +229,7 @@ class StageRunner:
         store, stage = self.shop.store, planned.stage
         network = initial_network(self.spec, stage.model, planned.recipe.sight, self.spec.seed)
         parent = store.artefact(planned.parent) if planned.parent else None
-        head = store.artefact(planned.head_parent) if planned.head_parent else None
+        head = store.artefact(planned.head_parent, head=True) if planned.head_parent else None
         restore(network, self.spec, stage.model, parent, head if stage.uses_head() else None)
         fit(network, self.spec, stage.model, planned.recipe.sight)
         if stage.uses_head() and network.head is None:
@@ -258,11 +277,10 @@ class StageRunner:
 
     def _export(self, folder: Path, student: Network) -> None:
         """Write encoder and head as safetensors: all that is ever exported."""
-        parts: Mapping[str, nn.Module | None] = {"encoder": student.encoder, "head": student.head}
+        parts: Mapping[str, nn.Module | None] = {ENCODER: student.encoder, HEAD: student.head}
         for name, part in parts.items():
             if part is not None:
-                content = save(_plain_tensors(part))
-                write_atomically(folder / f"{name}.safetensors", partial(_put, content=content))
+                write_atomically(folder / name, partial(_put, content=save(_plain_tensors(part))))
 
 
 def _put(stream: BinaryIO, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """A finished run's model, taken from the store as it was judged."""
 
+import shlex
 from dataclasses import dataclass
 
 from gkdbench.errors import DataError
@@ -19,6 +20,8 @@ class TrainedModel:
     record: Record
     spec: RunSpec
     network: Network
+    doubt: str | None = None
+    """Why nobody can tell whether these are the weights that were trained; None where they are."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -26,10 +29,12 @@ class TrainedModel:
         return self.spec.benchmark.inference.seen
 
 
-def trained_model(record: Record, store: Store, benchmark: str | None = None) -> TrainedModel:
+def trained_model(record: Record, store: Store, benchmark: str | None = None, named: str = "") -> TrainedModel:
     """Return a run's model with its weights; `benchmark` is the YAML of a user's own benchmark.
 
-    Raises DataError where the run did not finish or its weights are not in the store.
+    named: how a command line names the record; default: by its run id.
+
+    Raises DataError where the run did not finish, or its weights are damaged or not in the store.
     """
     if record.status != "done":
         raise DataError(f"{record.run_id}: {record.status}{f' ({record.reason})' if record.reason else ''}; no model")
@@ -43,15 +48,19 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None) ->
         if then != now:
             raise DataError(f"{record.run_id}: {today.name!r} has another {what} now ({now}) than then ({then})")
     last = record.stages[-1]
-    artefact = store.artefact(last.digest)
+    words = ["gkdbench", "run", "--from", named or record.run_id, "--results", str(store.root), "--fresh"]
+    again = f"{shlex.join([*words, '--benchmark', benchmark] if benchmark else words)} trains them again"
+    try:
+        artefact = store.artefact(last.digest, head=True)
+    except DataError as error:
+        raise DataError(f"{record.run_id}: its weights cannot be used ({error}); {again}") from error
     if artefact is None:
         raise DataError(
-            f"{record.run_id}: its weights are not in {store.root / 'stages'} (records are kept without them); "
-            "gkdbench run --from RECORD trains them again"
+            f"{record.run_id}: its weights are not in {store.root / 'stages'} (records are kept without them); {again}"
         )
     # the artefact holds the whole encoder, so what it started from need not be here
     source = spec.teacher if last.model == "teacher" else spec.student
     network = build_network(Encoder(source.entry), today.decoder, len(today.classes))
     restore(network, spec, last.model, artefact, artefact)
     fit_for_judging(network, spec, last.model, artefact.sight.patch)
-    return TrainedModel(record, spec, network.eval())
+    return TrainedModel(record, spec, network.eval(), artefact.doubt)

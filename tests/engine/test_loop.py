@@ -5,6 +5,7 @@ import torch
 from toy import module, recipe, training
 
 from gkdbench.api import Stage
+from gkdbench.engine.checkpoint import Progress
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import train
 from gkdbench.errors import DataError, GkdbenchError, Interrupted
@@ -105,10 +106,99 @@ def test_accumulation_gives_the_gradients_of_the_whole_batch(tmp_path):
         torch.testing.assert_close(other, results[0], rtol=0, atol=2e-5)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(DataError, match=r"checkpoint\.pt: damaged checkpoint .* delete it"):
-        train(training(module(kd()), tmp_path, recipe()))
+@pytest.mark.parametrize("damage", ["no checkpoint", "empty", "halved", "one bit"])
+def test_a_damaged_checkpoint_is_named_and_the_stage_starts_from_its_beginning(tmp_path, damage):
+    straight = module(kd())
+    train(training(straight, tmp_path / "straight", recipe(steps=6)))
+    flag = StopFlag()
+    part = training(module(kd()), tmp_path / "parts", recipe(steps=6), stop=flag)
+    part.meter = StopAt(flag, 4)
+    with pytest.raises(Interrupted):
+        train(part)
+    path = tmp_path / "parts/checkpoint.pt"
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    path.write_bytes({"no checkpoint": b"abc", "empty": b"", "halved": whole[:middle], "one bit": flipped}[damage])
+    said, again = [], module(kd())
+    done = train(training(again, tmp_path / "parts", recipe(steps=6), say=said.append))
+    (line,) = said
+    assert line.startswith(f"warning: {path}: damaged checkpoint (") and line.endswith("starts from its beginning")
+    assert done.student_passes == 24  # all six steps, and not the last two
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in straight.state_dict().items())
+
+
+def test_a_checkpoint_of_another_stage_is_refused(tmp_path):
+    job = training(module(Task()), tmp_path, recipe())
+    job.checkpoint.save({"stage.odd": torch.zeros(1)}, {}, Progress(step=3))
+    with pytest.raises(DataError, match=r"checkpoint\.pt: not a checkpoint of this stage .* delete it"):
+        train(training(module(Task()), tmp_path, recipe()))
+
+
+class Poisoned(Stage):
+    """Sound losses; after one step's backward its hook does harm."""
+
+    teacher = "encoder"
+
+    def __init__(self, harm, index):
+        super().__init__()
+        self._harm, self._index = harm, index
+
+    def loss(self, step):
+        return {"odd": 0 * step.student().tokens.sum() + 0 * step.teacher().tokens.sum()}
+
+    def after_backward(self, step):
+        if step.index == self._index:
+            self._harm(step._module)
+
+
+def _spoil_gradient(live):
+    live.student.encoder.model.norm.bias.grad.fill_(float("nan"))
+
+
+def test_weights_that_are_not_finite_end_a_stage_although_every_loss_was(tmp_path):
+    made = module(Poisoned(_spoil_gradient, 4))
+    with pytest.raises(GkdbenchError, match=r"stage 'joint', after step 5: student\.encoder\.\S+ is not finite"):
+        train(training(made, tmp_path, recipe(steps=5, clip=None)))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_the_last_good_checkpoint_outlives_a_bad_one(tmp_path):
+    made = module(Poisoned(_spoil_gradient, 2))
+    job = training(made, tmp_path, recipe(steps=5, clip=None), every_s=0.0)
+    with pytest.raises(GkdbenchError, match="after step 3: student"):
+        train(job)
+    state, _, progress = job.checkpoint.load()
+    assert progress.step == 2 and all(bool(torch.isfinite(value).all()) for value in state.values())
+
+
+def test_a_stages_own_buffer_may_hold_infinity_and_no_nan(tmp_path):
+    stage = Poisoned(lambda live: None, 0)
+    stage.register_buffer("least", torch.full((2,), float("inf")))
+    train(training(module(stage), tmp_path / "inf", recipe(steps=3)))
+    stage.least[1] = float("nan")
+    with pytest.raises(GkdbenchError, match=r"stage\.least is not finite"):
+        train(training(module(stage), tmp_path / "nan", recipe(steps=3)))
+
+
+HARMS = {
+    "teacher.encoder.model.blocks.0.norm1.weight": lambda m: m.teacher.segmentor.encoder.model.blocks[0].norm1.weight,
+    "teacher.encoder.mean": lambda m: m.teacher.segmentor.encoder.mean,
+    "student.encoder.model.norm.bias": lambda m: m.student.encoder.model.norm.bias,
+}
+
+
+@pytest.mark.parametrize("every_s", [0.0, 1e9])
+@pytest.mark.parametrize("name", HARMS)
+def test_a_write_into_what_a_stage_does_not_train_is_named(tmp_path, name, every_s):
+    stage = Poisoned(lambda live: HARMS[name](live).data.add_(1e-3), 1)
+    stage.trains = frozenset({"head"})
+    job = training(module(stage), tmp_path, recipe(steps=4), every_s=every_s)
+    step = 2 if every_s == 0.0 else 4
+    with pytest.raises(GkdbenchError, match=f"after step {step}: {name} was changed, and the stage trains head of"):
+        train(job)
+    saved = job.checkpoint.load()
+    assert saved is None if every_s else saved[2].step == 1  # none with what the write led to
 
 
 def test_the_clip_of_the_adaptor_touches_the_adaptor_alone(tmp_path):

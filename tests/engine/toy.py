@@ -87,7 +87,9 @@ def samples(stage: Stage, chosen: StageRecipe, labelled: bool = True, **augmenta
     )  # fmt: skip
 
 
-def training(stage_module: StageModule, folder: Path, chosen: StageRecipe, stop=None, every_s=1e9) -> Training:
+def training(
+    stage_module: StageModule, folder: Path, chosen: StageRecipe, stop=None, every_s=1e9, say=print
+) -> Training:
     folder.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(accelerator="cpu", devices=1)
     return Training(
@@ -96,7 +98,7 @@ def training(stage_module: StageModule, folder: Path, chosen: StageRecipe, stop=
         recipe=chosen,
         seed=3,
         fabric=fabric,
-        checkpoint=Checkpoint(folder, write_atomically, every_s),
+        checkpoint=Checkpoint(folder / "checkpoint.pt", write_atomically, say, every_s),
         log=folder / "log.jsonl",
         stop=stop if stop is not None else StopFlag(),
         meter=lambda done, total, text: None,
