@@ -123,9 +123,15 @@ def _check_utf8(function: Callable[..., Any], arguments: dict[str, Any]) -> None
     for name, value in arguments.items():
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, str | Path) and any("\ud800" <= letter <= "\udfff" for letter in str(one)):
-                marks = getattr(get_type_hints(function, include_extras=True)[name], "__metadata__", ())
-                spelt = next((mark.param_decls[0] for mark in marks if mark.param_decls), f"--{name.replace('_', '-')}")
-                raise UsageError(f"{spelt} {str(one)!a}: not valid UTF-8; rename it")
+                raise UsageError(f"{_spelt(function, name)} {str(one)!a}: not valid UTF-8; rename it")
+
+
+def _spelt(function: Callable[..., Any], name: str) -> str:
+    """Return how a command line spells an argument of a command."""
+    marks = getattr(get_type_hints(function, include_extras=True)[name], "__metadata__", ())
+    words = [word for mark in marks for word in (mark.default, *(mark.param_decls or ()))]  # the first is no default
+    spelt = (word for word in words if isinstance(word, str) and word.startswith("--"))
+    return next(spelt, f"--{name.replace('_', '-')}")
 
 
 def _end_unforeseen(error: BaseException, arguments: dict[str, Any]) -> NoReturn:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gkdbench.errors import UsageError
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run.files import make_folder, write_atomically, write_json
+from gkdbench.run.files import make_folder, remove_temporaries, temporary_name, write_atomically, write_json
 from gkdbench.run.trained import TrainedModel
 
 Format = Literal["safetensors", "timm", "onnx"]
@@ -45,7 +45,7 @@ class Deployed(nn.Module):
 
 def export_model(model: TrainedModel, form: Format, out: Path) -> list[Path]:
     """Write the model into a folder; return the files, the description last."""
-    make_folder(out)
+    remove_temporaries(make_folder(out))
     made = {"safetensors": _safetensors, "timm": _timm, "onnx": _onnx}[form](model, out)
     description = out / "model.json"
     write_json(description, {**_description(model), "format": form, "files": [path.name for path in made]})
@@ -113,7 +113,7 @@ def _onnx(model: TrainedModel, out: Path) -> list[Path]:
         if importlib.util.find_spec(package) is None:
             raise UsageError(f"--format onnx needs the package {package}: pip install 'gkdbench[onnx]'")
     path = out / "model.onnx"
-    partial = path.with_name("model.onnx.partial")
+    partial = temporary_name(path)
     deployed = Deployed(model).eval()
     deployed.segmentor.use_plain_attention()
     image = torch.rand(2, 3, *model.size)  # a batch of one would be taken for a constant

@@ -20,7 +20,7 @@ from gkdbench.models.detector import Detector
 from gkdbench.models.network import Network
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.box_prediction import Conditions, FoundFiles, open_for_finding, write_found
-from gkdbench.run.files import make_folder, write_atomically
+from gkdbench.run.files import make_folder, remove_temporaries, write_atomically
 from gkdbench.run.stages import fit_for_judging
 from gkdbench.run.trained import TrainedModel
 from gkdbench.spec.benchmark import IN_DOMAIN, Benchmark, Split
@@ -117,6 +117,7 @@ def write_predictions(
             f"that {model.record.run_id} learnt ({', '.join(trained.classes[:4])}, ...)"
         )
     split = find_split(source, target)
+    remove_temporaries(make_folder(out))
     inference = benchmark.inference_for(target)
     network = _fitted(model, source, inference).to(device)
     if device.type == "cpu":

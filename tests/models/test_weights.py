@@ -92,6 +92,32 @@ def test_coverage_must_be_full():
         load_tensors(linear, {**good, "bias": torch.zeros(4)}, origin="f")
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.tensor([1.0, float("nan")]), "tensor 'weight' has NaN: the file is damaged"),
+        (torch.tensor([1.0, float("-inf")], dtype=torch.float16), "tensor 'weight' has Inf: the file is damaged"),
+        (torch.tensor([1.0, 1e300], dtype=torch.float64), "tensor 'weight' has Inf: the file is damaged"),
+        (torch.tensor([1, 2], dtype=torch.int8), "tensor 'weight' holds int8 where the model has floats; quantised"),
+        (torch.tensor([True, False]), "tensor 'weight' holds bool where the model has floats; quantised"),
+    ],
+)
+def test_weights_that_are_no_finite_floats_are_refused(tmp_path, value, message):
+    path = tmp_path / "w.safetensors"
+    save_file({"weight": value, "bias": torch.zeros(2)}, path)
+    with pytest.raises(DataError) as raised:
+        read_into(nn.LayerNorm(2), path)
+    assert str(raised.value).startswith(f"{path}: {message}")
+
+
+def test_counters_may_be_integers_and_what_the_model_lacks_is_not_looked_at():
+    norm = nn.BatchNorm1d(2)
+    tensors = {**nn.BatchNorm1d(2).state_dict(), "head.weight": torch.tensor([float("nan")])}
+    tensors["num_batches_tracked"] += 7
+    report = load_tensors(norm, tensors, origin="w", may_be_unused=["head."])
+    assert report.percent == 100 and int(norm.num_batches_tracked) == 7
+
+
 def test_a_large_file_is_copied_part_by_part(tmp_path, monkeypatch):
     entry = ModelEntry(description="-", role="local", timm="test_vit", licence="-", weights=None)
     torch.manual_seed(1)

@@ -161,6 +161,67 @@ def test_a_method_that_cannot_run_leaves_a_record_that_says_so(shop, tiny_benchm
     assert record.status == status and message in record.reason
 
 
+HARMFUL = '''"""A plugin."""
+from gkdbench.api import Stage
+
+class Joint(Stage):
+    """Does harm in training."""
+    teacher = "encoder"
+    def loss(self, step):
+        if step.index == 1:
+            {harm}
+        return {{"small": 0.1 * step.student().tokens.square().mean()}}
+
+def mine(pair):
+    """Harm."""
+    {early}
+    return [Joint()]
+'''
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0 (at mine.py:9; gkdbench check method says more)"),
+        ("raise type('Odd', (BaseException,), {{}})('out')", "Odd: out (at mine.py:9; gkdbench check method says more)"),
+        (
+            "step._module.teacher.segmentor.encoder.model.norm.weight.data.mul_(2)",
+            "stage 'joint', after step 2: teacher.encoder.model.norm.weight was changed",
+        ),
+    ],
+)
+def test_a_method_that_does_harm_in_training_is_a_failed_run(do, shop, tmp_path, harm, message):
+    file = tmp_path / "mine.py"
+    file.write_text(HARMFUL.format(harm=harm.format(), early="pass"))
+    with pytest.raises(GkdbenchError) as raised:
+        do(f"{file}:mine")
+    assert raised.value.exit_code == 1 and str(raised.value).startswith(message)
+    (path,) = shop.store.root.glob("runs/*/record.json")
+    record = read_record(path)
+    assert (record.status, record.reason, record.stages) == ("failed", str(raised.value), [])
+    assert not list(shop.store.root.glob("stages/*/artefact.json"))
+
+
+def test_a_method_that_ends_the_program_before_training_is_refused(do, shop, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(HARMFUL.format(harm="pass", early="raise SystemExit(0)"))
+    with pytest.raises(UsageError, match=rf"method 'mine' ends the program .* SystemExit\(0\) at {file}:14; raise"):
+        do(f"{file}:mine")
+    (path,) = shop.store.root.glob("runs/*/record.json")
+    assert read_record(path).status == "failed"
+    file.write_text("import sys\nsys.exit()\ndef mine(pair):\n    return []\n")
+    with pytest.raises(UsageError, match=rf"method 'mine' \({file}\) ends the program .* at {file}:2; raise"):
+        do(f"{file}:mine")
+
+
+def test_long_names_make_short_run_ids_that_still_differ(do, tmp_path):
+    name = "a" * 240
+    (tmp_path / "long.py").write_text(PLUGIN.format(weight=0.1, doc="Long.").replace("def mine", f"def {name}"))
+    one, two = do(f"{tmp_path}/long.py:{name}", seeds=(0, 1))
+    assert one.status == two.status == "done" and len({one.run_id, two.run_id}) == 2
+    assert one.run_id == f"tiny-f2l-{name}"[:200] + f"-s0-{one.digest[:8]}" and len(one.run_id) < 255
+
+
 def test_a_failed_run_is_never_answered_from_the_cache(do, shop, tiny_benchmark):
     label = tiny_benchmark.label("test/3")
     good = label.read_bytes()
