@@ -87,6 +87,7 @@ class Case:
             log=folder / "log.jsonl",
             stop=changes.get("stop", StopFlag()),
             meter=changes.get("meter", lambda done, total, text: None),
+            guarded=False,  # the checks name the line that wrote
         )
 
     def train(self, stop_at: int | None = None) -> Trained:

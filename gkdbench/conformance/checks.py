@@ -17,7 +17,7 @@ from gkdbench.contract import Stage
 from gkdbench.data.seeds import seed_of
 from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import LiveStep, StageModule
-from gkdbench.errors import GkdbenchError, Unsupported
+from gkdbench.errors import DataError, GkdbenchError, Unsupported
 
 TOLERANCE = 1e-5
 
@@ -153,10 +153,10 @@ def checkpoint(case: Case) -> Iterator[Finding]:
     straight = case.trained
     try:
         resumed = case.train(stop_at=2)
-    except RuntimeError as error:
-        if "state_dict" not in str(error):
+    except DataError as error:
+        if "state_dict" not in str(error.__cause__):
             raise
-        detail = f"a fresh stage cannot load the checkpoint: {' '.join(str(error).split())[:160]}"
+        detail = f"a fresh stage cannot load the checkpoint: {' '.join(str(error.__cause__).split())[:160]}"
         yield Finding(f"{detail}; register all state in __init__", method_line(case.stage, "__init__"))
         return
     told = _difference(straight.result, resumed.result)

@@ -67,6 +67,8 @@ class Training:
     audit: Callable[[Mapping[str, float]], None] = lambda terms: None
     """Told every weighted term of step 0."""
     workers: int = 0
+    guarded: bool = True
+    """Whether weights are looked at before they are saved; whoever trains to watch the method sees to that."""
 
     def share(self) -> Share:
         """Return how the global batch is split over devices and micro-batches."""
@@ -90,7 +92,7 @@ def train(training: Training) -> Outcome:
     optimiser = build_optimiser(training.module, recipe)
     wrapped, wrapped_optimiser = fabric.setup(training.module, optimiser)
     progress = _resumed(training, optimiser)
-    guard = Guard(training.module)
+    guard = Guard(training.module) if training.guarded else None
     log = _Log(training.log, progress, fabric)
     share = training.share()
     stream = _streams(training, share, progress.step)
@@ -115,7 +117,8 @@ def train(training: Training) -> Outcome:
         stopping = any_rank(fabric, bool(training.stop))
         last_step = progress.step == recipe.steps
         if last_step or stopping or any_rank(fabric, _due(training)):
-            _check(guard, progress.step, fabric)
+            if guard is not None:
+                _check(guard, progress.step, fabric)
             if not last_step:
                 _save(training, optimiser, progress)
         if stopping and not last_step:

@@ -183,7 +183,7 @@ def mine(pair):
     ("harm", "message"),
     [
         ("raise SystemExit(0)", "SystemExit: 0 (at mine.py:9; gkdbench check method says more)"),
-        ("raise type('Odd', (BaseException,), {{}})('out')", "Odd: out (at mine.py:9; gkdbench check method says more)"),
+        ("raise GeneratorExit('out')", "GeneratorExit: out (at mine.py:9; gkdbench check method says more)"),
         (
             "step._module.teacher.segmentor.encoder.model.norm.weight.data.mul_(2)",
             "stage 'joint', after step 2: teacher.encoder.model.norm.weight was changed",
@@ -192,7 +192,7 @@ def mine(pair):
 )
 def test_a_method_that_does_harm_in_training_is_a_failed_run(do, shop, tmp_path, harm, message):
     file = tmp_path / "mine.py"
-    file.write_text(HARMFUL.format(harm=harm.format(), early="pass"))
+    file.write_text(HARMFUL.format(harm=harm, early="pass"))
     with pytest.raises(GkdbenchError) as raised:
         do(f"{file}:mine")
     assert raised.value.exit_code == 1 and str(raised.value).startswith(message)
@@ -210,7 +210,7 @@ def test_a_method_that_ends_the_program_before_training_is_refused(do, shop, tmp
     (path,) = shop.store.root.glob("runs/*/record.json")
     assert read_record(path).status == "failed"
     file.write_text("import sys\nsys.exit()\ndef mine(pair):\n    return []\n")
-    with pytest.raises(UsageError, match=rf"method 'mine' \({file}\) ends the program .* at {file}:2; raise"):
+    with pytest.raises(UsageError, match=rf"method 'mine' \({file}\) ends .* at {file}:2; raise"):
         do(f"{file}:mine")
 
 
