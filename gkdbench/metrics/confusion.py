@@ -38,18 +38,31 @@ def tally(truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: i
         predicted: class indices, the same shape.
         classes: number of classes K.
         ignore: the truth value that stands for no class, at least K.
+
+    ValueError where a value is not a whole number, the truth neither a class nor `ignore`, or the prediction no class.
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"truth {truth.shape} and prediction {predicted.shape} differ in shape")
+    # what lies outside would be counted as another class: in the next row, or after an overflow anywhere
+    stray = f"truth holds a value that is neither one of {classes} classes nor {ignore}"
+    _check(truth, ignore, stray)
+    _check(predicted, classes - 1, f"prediction holds a value that is none of {classes} classes")
     # masking the ignored pixels beforehand would take twice as long as counting them in a row of their own
     cells = np.multiply(truth, classes, dtype=np.intp)
-    cells += predicted
+    np.add(cells, predicted, out=cells, casting="unsafe")
     rows = ignore + 1
     found = np.bincount(cells.reshape(-1), minlength=rows * classes)
-    if len(found) > rows * classes or found[classes * classes : ignore * classes].any():
-        raise ValueError(f"truth holds a value that is neither one of {classes} classes nor {ignore}")
+    if found[classes * classes : ignore * classes].any():
+        raise ValueError(stray)
     table = found.reshape(rows, classes)
     return Tally(table[:classes].copy(), table[ignore].copy())
+
+
+def _check(values: NDArray[np.integer], largest: int, stray: str) -> None:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise ValueError(f"classes are whole numbers, and these values are {values.dtype}")
+    if values.size and not 0 <= values.min() <= values.max() <= largest:
+        raise ValueError(f"{stray} ({values.min()} to {values.max()} are there)")
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,40 @@ def test_what_does_not_fit_is_refused() -> None:
         score(np.eye(2, dtype=np.int64), "median")
 
 
+@pytest.mark.parametrize("stray", [2, 3, 254, 255, -1, 2**40, 2**62, -(2**62)])
+def test_a_prediction_that_is_no_class_is_refused_and_never_counted_as_another(stray: int) -> None:
+    truth, predicted = np.array([[0, 1, IGNORE]]), np.zeros((1, 3), np.int64)
+    for place in range(3):  # on ignored pixels too
+        bad = predicted.copy()
+        bad[0, place] = stray
+        with pytest.raises(ValueError, match="prediction holds a value that is none of 2 classes"):
+            tally(truth, bad, 2, IGNORE)
+
+
+@pytest.mark.parametrize("stray", [-1, -2, 2**62, 2**63 - 1, -(2**63)])
+def test_a_truth_that_would_overflow_or_reach_another_row_is_refused(stray: int) -> None:
+    truth = np.array([0, stray, 1])
+    with pytest.raises(ValueError, match="truth holds a value that is neither one of 4 classes nor 255"):
+        tally(truth, np.array([0, 3, 1]), 4, IGNORE)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.bool_, np.complex64])
+def test_classes_are_whole_numbers(kind: type) -> None:
+    whole = np.zeros((2, 2), np.uint8)
+    for truth, predicted in ((whole, whole.astype(kind)), (whole.astype(kind), whole)):
+        with pytest.raises(ValueError, match="classes are whole numbers"):
+            tally(truth, predicted, 2, IGNORE)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64])
+def test_every_type_of_whole_numbers_counts_alike(kind: type) -> None:
+    truth, predicted = np.array([[0, 1, 1, IGNORE]]), np.array([[0, 0, 1, 1]])
+    for one, other in ((truth.astype(np.uint8), predicted.astype(kind)), (truth.astype(np.int16), predicted)):
+        counts, void = tally(one, other, 2, IGNORE)
+        np.testing.assert_array_equal(counts, [[1, 0], [1, 1]])
+        np.testing.assert_array_equal(void, [0, 1])
+
+
 K = 4
 PIXELS = arrays(np.uint8, (5, 6), elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
 GUESSES = arrays(np.uint8, (5, 6), elements=st.integers(0, K - 1))
