@@ -10,9 +10,7 @@ from gkdbench.cli.console import command, existing, print_json, print_table, say
 
 if TYPE_CHECKING:
     from gkdbench.metrics.bootstrap import Difference
-    from gkdbench.report.image_counts import SplitCounts
     from gkdbench.report.run_comparison import RunComparison
-    from gkdbench.run.record import Record
 
 Run = typer.Argument(help="Run id, its beginning, or the path of a record.json.")
 
@@ -29,22 +27,20 @@ def compare(
 ) -> None:
     """Say how the second run differs from the first: how it was made, its scores on the same images, its cost."""
     from gkdbench.errors import DataError, UsageError
-    from gkdbench.report.bounds import fault
-    from gkdbench.report.records import class_metric
+    from gkdbench.report.image_counts import counts_of
+    from gkdbench.report.records import class_metric, sound_record
     from gkdbench.report.run_comparison import compare_runs
-    from gkdbench.run.record import find_record
+    from gkdbench.run.record import find_record_file
     from gkdbench.spec.documents import nearest
 
     if not (first.endswith(".json") and second.endswith(".json")):
         existing(results)
-    records = find_record(first, results), find_record(second, results)
-    for record in records:
-        if (wrong := fault(record)) is not None:
-            raise DataError(f"{record.run_id}: {wrong}")
+    files = find_record_file(first, results), find_record_file(second, results)
+    records = sound_record(files[0]), sound_record(files[1])
     counts, warnings = [], {}
-    for record, name in zip(records, (first, second), strict=True):
+    for record, file in zip(records, files, strict=True):
         try:
-            counts.append(_counts(record, name, results))
+            counts.append(counts_of(record, file.parent))
         except DataError as error:
             counts.append({})
             warnings[record.run_id] = f"{record.run_id}: {error}; its scores are shown without intervals"
@@ -102,17 +98,6 @@ def _write_page(found: "RunComparison", path: Path) -> None:
     page = render_comparison(found).encode()
     write_atomically(path, lambda stream: stream.write(page))
     say(f"page: {path}")
-
-
-def _counts(record: "Record", name: str, results: Path) -> "dict[str, SplitCounts]":
-    from gkdbench.report.image_counts import read_image_counts
-    from gkdbench.run.record import find_records
-
-    folders = [Path(name).parent] if name.endswith(".json") else [path.parent for path in find_records(results)]
-    for folder in folders:
-        if name.endswith(".json") or folder.name == record.run_id:
-            return read_image_counts(folder, len(record.classes))
-    return {}
 
 
 def _shown(change: float, difference: "Difference | None") -> list[str]:

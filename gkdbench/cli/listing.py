@@ -251,12 +251,13 @@ def _tables() -> Entries:
 
 
 def _runs(results: Path) -> Entries:
-    from gkdbench.run.record import find_records, read_record
+    from gkdbench.report.records import sound_record
+    from gkdbench.run.record import find_records
 
     entries: Entries = {}
     for path in find_records(results):
         try:
-            record = read_record(path)
+            record = sound_record(path)
         except GkdbenchError as error:
             entries[path.parent.name] = {"status": "unreadable", "in": "", "OOD": "", "_reason": str(error)}
             continue

@@ -36,15 +36,13 @@ class Pixels:
     hit: NDArray[np.int64]
     union: NDArray[np.int64]
     truth: NDArray[np.int64]
-    total: NDArray[np.int64]
-    """Confusion counts [K, K] of all images; row: truth, column: prediction."""
 
     @classmethod
     def of(cls, counts: Counts) -> "Pixels":
         """Return them of confusion counts [images, K, K]; row: truth, column: prediction."""
         cells = counts.transpose(1, 2, 0).astype(np.int64, order="C")  # sums over images are fast this way round
         hit, truth = cells.diagonal().T.copy(), cells.sum(1)
-        return cls(hit, truth + cells.sum(0) - hit, truth, cells.sum(2))
+        return cls(hit, truth + cells.sum(0) - hit, truth)
 
     @property
     def images(self) -> int:

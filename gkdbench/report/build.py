@@ -22,7 +22,7 @@ from gkdbench.report.figures.captions import captions
 from gkdbench.report.figures.comparison import Drawn, Subject, draw_report
 from gkdbench.report.figures.drawing import Drawing
 from gkdbench.report.honesty import findings_markdown, honesty_findings
-from gkdbench.report.image_counts import damage
+from gkdbench.report.image_counts import counts_of
 from gkdbench.report.latex import latex, latex_document
 from gkdbench.report.layout import Table
 from gkdbench.report.page import COMMAND, PageContent, Section, render_page, run_views
@@ -113,12 +113,12 @@ def build_report(
 
 
 def _damage(loaded: Loaded) -> Iterator[str]:
-    """Yield a line per file of counts that cannot be read, whether or not a test would have read it."""
+    """Yield a line per file of counts that is damaged or another run's, whether or not a test would have read it."""
     for record in loaded.records:
-        folder = loaded.folders.get(record.run_id)
-        line = damage(folder, len(record.classes)) if folder is not None else None
-        if line is not None:
-            yield line
+        try:
+            counts_of(record, loaded.folders[record.run_id])
+        except DataError as error:
+            yield str(error)
 
 
 def _without_baseline(found: Iterable[Evidence]) -> Iterator[str]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from gkdbench.errors import DataError
 from gkdbench.metrics.bootstrap import Pixels
+from gkdbench.report.pairing import COUNTED
+from gkdbench.run.record import Record, SplitResult
 
 FILE = "images.parquet"
 IN_DOMAIN = "in-domain val"
@@ -44,18 +46,34 @@ def read_image_counts(folder: Path, classes: int) -> dict[str, SplitCounts]:
         return _splits(table.combine_chunks(), classes)
 
 
-def damage(folder: Path, classes: int) -> str | None:
-    """Say why a run's counts cannot be read, as far as the end of the file tells; None where it is whole or not there.
+def counts_of(record: Record, folder: Path) -> dict[str, SplitCounts]:
+    """Return the counts of every split of a finished run, {} where it left none or its metric has none.
 
-    A tenth of a millisecond: a report looks at every run's file so, and reads only those that a test needs.
+    DataError where they are damaged, or not those that the record is made of.
     """
-    path = folder / FILE
-    try:
-        if path.is_file():
-            with _opened(path, classes):
-                pass
-    except DataError as error:
-        return str(error)
+    if record.metric != COUNTED or record.in_domain is None:
+        return {}
+    found = read_image_counts(folder, len(record.classes))
+    judged = {IN_DOMAIN: record.in_domain, **record.targets}
+    for split in {**found, **judged} if found else ():
+        wrong = _not_of(found.get(split), judged.get(split))
+        if wrong is not None:
+            raise DataError(f"{folder / FILE}: split {split!r}: {wrong}")
+    return found
+
+
+def _not_of(counts: SplitCounts | None, result: SplitResult | None) -> str | None:
+    """Say why counts are not those of a record's result; None where they are."""
+    if result is None:
+        return "the record knows no such split"
+    if counts is None:
+        return "no counts, and the record has a result"
+    if len(counts.names) != result.n_images:
+        return f"counts of {len(counts.names)} images, and the record's result is of {result.n_images}"
+    total = np.array(result.confusion)
+    # larger ones might overflow when they are added up
+    if (counts.counts > total.max(initial=0)).any() or (counts.counts.sum(0, dtype=np.int64) != total).any():
+        return "the counts of the images do not add up to the record's"
     return None
 
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:  # a table of methods needs no counts, so no Parquet
 
 OTHER_DATA = "judged on other images or labels"
 OTHER_PROTOCOL = "judged by another protocol"
-NOT_THE_RECORDS = "counts per image do not add up to the record's"
 COUNTED = "mIoU"
 """The metric that counts per image make up."""
 NO_SUM = (
@@ -51,9 +50,3 @@ def same_images(first: "SplitCounts", second: "SplitCounts") -> bool:
         return False
     apart = first.pixels.truth != second.pixels.truth
     return not apart.any()
-
-
-def adds_up(counts: "SplitCounts", result: SplitResult) -> bool:
-    """Say whether counts per image are those of the record's result."""
-    total: list[list[int]] = counts.pixels.total.tolist()
-    return total == result.confusion

@@ -9,6 +9,7 @@ from typing import Any
 
 from gkdbench.errors import DataError, GkdbenchError
 from gkdbench.report.bounds import encodable, fault
+from gkdbench.report.recomputed import contradiction
 from gkdbench.run.record import Record, find_records, read_record
 from gkdbench.spec.method_names import find_method, is_path, recorded_name
 
@@ -39,7 +40,7 @@ def load_records(results: Path, published: Path | None = None) -> Loaded:
     skipped: dict[Path, str] = {}
     for path in (*own, *committed):
         try:
-            record = _sound(path)
+            record = sound_record(path)
         except GkdbenchError as error:
             # One file can be reached through both folders; it is one problem.
             skipped.setdefault(path.resolve(), encodable(one_line(str(error))))
@@ -51,13 +52,16 @@ def load_records(results: Path, published: Path | None = None) -> Loaded:
     return Loaded(tuple(ordered), tuple(skipped.values()), folders)
 
 
-def _sound(path: Path) -> Record:
-    """Read a record that a report can hold; DataError says what it cannot, and under which key."""
+def sound_record(path: Path) -> Record:
+    """Read a record that a report can hold and that agrees with itself; DataError says where it does not."""
     try:
         record = read_record(path)
-        wrong = fault(record)
+        wrong = fault(record) or contradiction(record)
     except (ValueError, OverflowError, RecursionError) as error:  # JSON that is valid and yet cannot be held
         raise DataError(f"{path}: cannot be read ({error})") from error
+    folder = path.absolute().parent.name
+    if wrong is None and path.name == "record.json" and folder != record.run_id:
+        wrong = f"key 'run_id': {record.run_id} in a folder {folder!r}, and a run's folder bears its name"
     if wrong is not None:
         raise DataError(f"{path}: {wrong}; correct the file or take it away")
     return record

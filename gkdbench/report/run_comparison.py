@@ -14,10 +14,8 @@ from gkdbench.report.image_counts import FILE, IN_DOMAIN, SplitCounts
 from gkdbench.report.pairing import (
     COUNTED,
     NO_SUM,
-    NOT_THE_RECORDS,
     OTHER_DATA,
     UNKNOWN_RULE,
-    adds_up,
     same_images,
     unlike,
 )
@@ -238,8 +236,6 @@ def _unpaired(
         return missing
     if record.mean_rule not in RULES:
         return UNKNOWN_RULE
-    if not (adds_up(before, first) and adds_up(after, second)):
-        return NOT_THE_RECORDS
     return None if same_images(before, after) else OTHER_DATA
 
 

@@ -15,8 +15,8 @@ from gkdbench.report import image_counts
 from gkdbench.report.baseline import candidates
 from gkdbench.report.comparison import IN_DOMAIN, Comparison, MethodRow, split_of
 from gkdbench.report.effects import on
-from gkdbench.report.image_counts import SplitCounts, read_image_counts
-from gkdbench.report.pairing import NOT_THE_RECORDS, OTHER_DATA, UNKNOWN_RULE, adds_up, same_images, unlike
+from gkdbench.report.image_counts import SplitCounts, counts_of
+from gkdbench.report.pairing import OTHER_DATA, UNKNOWN_RULE, same_images, unlike
 from gkdbench.run.record import Record, SplitResult
 
 NO_COUNTS = "no counts per image"
@@ -162,7 +162,7 @@ class _Readings:
             return dict.fromkeys(tested(self._comparison), UNKNOWN_RULE)
         folder = self._folders.get(record.run_id)
         try:
-            counts = read_image_counts(folder, len(self._comparison.classes)) if folder is not None else {}
+            counts = counts_of(record, folder) if folder is not None else {}
         except DataError as error:
             self._damage[record.run_id] = str(error)
             return dict.fromkeys(tested(self._comparison), DAMAGED)
@@ -184,8 +184,6 @@ class _Readings:
             return NOT_SCORED
         if counts is None or not len(counts.counts):
             return NO_COUNTS
-        if not adds_up(counts, result):
-            return NOT_THE_RECORDS
         standard = self._standard.get(split)
         if standard is None:
             if first:

@@ -1,12 +1,12 @@
 """Digests of runs and of what goes into stages; computed without importing torch."""
 
-import re
 from typing import Any
 
 from gkdbench.data.corruptions.dataset import corrupted_digest
 from gkdbench.data.dataset import DataPlace, split_digest
 from gkdbench.errors import DataError
 from gkdbench.models.weight_files import weights_digest
+from gkdbench.run.record import run_name
 from gkdbench.spec.benchmark import IN_DOMAIN, Split
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.corruption import CorruptedSplit
@@ -14,9 +14,6 @@ from gkdbench.spec.digest import digest
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION
-
-LONGEST_NAME = 200
-"""Characters; with seed and digest a folder's name stays below the 255 bytes that file systems allow."""
 
 Known = dict[tuple[Any, ...], str]
 """Digests of splits that a command has computed already."""
@@ -105,8 +102,5 @@ def model_identity(source: ModelSource) -> dict[str, Any]:
 
 
 def run_id(spec: RunSpec, identity: str) -> str:
-    """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`, what stands before the seed cut to LONGEST_NAME."""
-    # `COMBINATOR(METHOD)` becomes `COMBINATOR-METHOD`: the name of a folder that no shell has to quote
-    method = re.sub(r"[^A-Za-z0-9_.]+", "-", spec.method.name).strip("-.")
-    name = "-".join([spec.benchmark.name, spec.setting, method])
-    return f"{name[:LONGEST_NAME]}-s{spec.seed}-{identity[:8]}"
+    """Return the id of the run that has this digest."""
+    return run_name(spec.benchmark.name, spec.setting, spec.method.name, spec.seed, identity)

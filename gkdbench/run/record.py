@@ -4,23 +4,36 @@ Percentages are 0..100. A per-class value is null where the rule of the mean ski
 scripts and the report rely on them, and a record of another schema is refused with a clear line.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from gkdbench.errors import DataError
 from gkdbench.spec.documents import Added, Section, nearest, parse, read_json
 
 SCHEMA = 1
+LONGEST_NAME = 200
+"""Characters; with seed and digest a folder's name stays below the 255 bytes that file systems allow."""
 Status = Literal["done", "failed", "interrupted", "unsupported"]
+
+
+def _one_part(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,254}", name):
+        raise ValueError("must be 1 to 255 letters, digits, '_', '.', '+' and '-', '.' and the signs not first")
+    return name
+
+
+PathName = Annotated[str, AfterValidator(_one_part)]
+"""A name that files or folders bear: one part of a path, whatever a foreign record says."""
 
 
 class StageRecord(Section):
     """What one stage cost and ended with."""
 
     name: str
-    digest: str
+    digest: PathName
     cached: bool
     """True: an earlier run computed it; the figures are that run's."""
     model: Literal["student", "teacher"] = "student"
@@ -96,7 +109,7 @@ class Summary(Section):
     """Mean over the benchmark's targets, or its `ood_targets`; None when not all of them were scored."""
     ood_without: dict[str, float] = {}
     """Mean without the named target."""
-    groups: Annotated[dict[str, GroupResult], Added()] = {}
+    groups: Annotated[dict[PathName, GroupResult], Added()] = {}
     """By the group's name, where all of its targets were scored."""
     gap: float | None
     worst_target: str | None
@@ -115,13 +128,13 @@ class RunSpecRecord(Section):
     options: dict[str, Any]
     defaults: dict[str, Any] = {}
     """What the method's options are by default, so that a table need not print them."""
-    setting: str
+    setting: PathName
     pair: str
     teacher: str
     student: str
     weights: dict[str, str] = {}
     """Weight files that were named on the command line, by model."""
-    benchmark: str
+    benchmark: PathName
     benchmark_version: int
     task: str
     decoder: dict[str, Any]
@@ -129,10 +142,10 @@ class RunSpecRecord(Section):
     """Test-time augmentation asked for."""
     seed: int
     teacher_seed: int
-    preset: str
+    preset: PathName
     recipe: dict[str, Any]
     recipe_overrides: dict[str, Any] = {}
-    targets: list[str]
+    targets: list[PathName]
     code: str
     """Digest of the method's code."""
 
@@ -141,8 +154,8 @@ class Record(Section):
     """One run."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
-    run_id: str
-    digest: str
+    run_id: PathName
+    digest: PathName
     status: Status
     reason: str | None = None
     started: str
@@ -157,16 +170,16 @@ class Record(Section):
     classes: list[str]
     excluded_from_mean: Annotated[list[str], Added()] = []
     """Classes that have an IoU and enter no mean."""
-    ood_targets: Annotated[list[str], Added()] = []
+    ood_targets: Annotated[list[PathName], Added()] = []
     """Targets that the OOD mean is over; empty: all of the benchmark's."""
-    groups: Annotated[dict[str, list[str]], Added()] = {}
+    groups: Annotated[dict[PathName, list[PathName]], Added()] = {}
     """Targets that the summary reports together, by the group's name."""
-    corruptions: Annotated[dict[str, Corruption], Added()] = {}
+    corruptions: Annotated[dict[PathName, Corruption], Added()] = {}
     """Of each target that is a corruption its kind and severity."""
     in_domain: SplitResult | None = None
-    targets: dict[str, SplitResult] = {}
+    targets: dict[PathName, SplitResult] = {}
     summary: Summary | None = None
-    teacher_run_id: str | None = None
+    teacher_run_id: PathName | None = None
     selection: Literal["last"] = "last"
     """Which checkpoint was judged."""
     marks: list[str] = []
@@ -179,6 +192,13 @@ class Record(Section):
     warnings: list[str] = []
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+def run_name(benchmark: str, setting: str, method: str, seed: int, digest: str) -> str:
+    """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`, what stands before the seed cut to LONGEST_NAME."""
+    # `COMBINATOR(METHOD)` becomes `COMBINATOR-METHOD`: the name of a folder that no shell has to quote
+    named = re.sub(r"[^A-Za-z0-9_.]+", "-", method).strip("-.")
+    return f"{'-'.join([benchmark, setting, named])[:LONGEST_NAME]}-s{seed}-{digest[:8]}"
 
 
 def read_record(path: Path) -> Record:
@@ -195,18 +215,29 @@ def read_record(path: Path) -> Record:
 
 
 def find_records(results: Path) -> list[Path]:
-    """Return the record files below a results directory, in order of their paths."""
-    found = [*results.glob("runs/*/record.json"), *results.glob("published/*/record.json")]
-    return sorted(found)
+    """Return the record files of a results directory, a folder of runs or one run's, in order of their paths."""
+    places = ("record.json", "*/record.json", "runs/*/record.json", "published/*/record.json")
+    return sorted(path for place in places for path in results.glob(place))
+
+
+def find_record_file(name: str, results: Path) -> Path:
+    """Return the file of a record by run id, its unique beginning, or its path; committed ones count too."""
+    if name.endswith(".json"):
+        return Path(name)
+    known = {path.parent.name: path for path in reversed(find_records(results))}
+    matching = [name] if name in known else sorted(run for run in known if run.startswith(name))
+    if len(matching) > 1:
+        raise DataError(f"{results}: several runs begin with {name!r}: {', '.join(matching[:5])}")
+    if not matching:
+        empty = "no run is there" if results.is_dir() else "no such folder"
+        there = f"{len(known)} others are there" if known else empty
+        raise DataError(
+            f"no run {name!r} in {results}, its runs/ or published/: {there}{nearest(name, known)}; give another "
+            "folder with --results, or the path of a record.json (gkdbench list runs shows what is there)"
+        )
+    return known[matching[0]]
 
 
 def find_record(name: str, results: Path) -> Record:
-    """Return a record by run id, its unique beginning, or the path of a record.json; committed ones count too."""
-    if name.endswith(".json"):
-        return read_record(Path(name))
-    known = {path.parent.name: path for path in reversed(find_records(results))}
-    matching = [name] if name in known else sorted(run for run in known if run.startswith(name))
-    if len(matching) != 1:
-        several = f"several runs begin so: {', '.join(matching[:5])}" if matching else "no such run"
-        raise DataError(f"{results / 'runs' / name}: {several}{nearest(name, known) if not matching else ''}")
-    return read_record(known[matching[0]])
+    """Read a record by what `find_record_file` takes."""
+    return read_record(find_record_file(name, results))

@@ -2,13 +2,15 @@
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gkdbench.run.record import Record
+from gkdbench.run.record import Record, run_name
 from gkdbench.spec.catalogue import find_benchmark
 
 CLASSES = ["road", "pavement", "building", "pole", "sky", "person", "car", "bicycle"]
@@ -19,15 +21,36 @@ MakeRecord = Callable[..., Record]
 Store = Callable[..., Path]
 
 
+PIXELS = 10**11
+"""Of each class in the ground truth of a split: enough for counts to make up a value to ten digits."""
+
+
+def confusion(values: Sequence[float]) -> list[list[int]]:
+    """Return counts whose IoU are these, in percent; equal ones stand beside each other, two or more."""
+    counts = np.zeros((len(values), len(values)), np.int64)
+    for value, group in groupby(range(len(values)), key=lambda place: values[place]):
+        places = [*group]
+        assert len(places) > 1
+        share = value / 100
+        for place, other in zip(places, [*places[1:], places[0]], strict=True):
+            counts[place, place] = round(PIXELS * 2 * share / (1 + share))
+            counts[place, other] = PIXELS - counts[place, place]
+    return counts.tolist()
+
+
 def split_result(value: float, noise: random.Random, images: int = 8) -> dict[str, Any]:
-    per_class = {name: value + noise.uniform(-15, 15) for name in CLASSES}
+    """Return a split's result of this value; its classes lie around it, two by two."""
+    most = max(0.0, min(15, value, 100 - value))
+    first, second = noise.uniform(-most, most), noise.uniform(-most, most)
+    spread = [value + part for part in (first, -first, second, -second) for _ in range(2)]
+    per_class = dict(zip(CLASSES, spread, strict=True))
     return {
         "value": value,
         "miou": value,
         "per_class": per_class,
         "classes_in_mean": len(CLASSES),
         "never_predicted": [],
-        "confusion": [[1] * len(CLASSES) for _ in CLASSES],
+        "confusion": confusion(spread),
         "n_images": images,
         "protocol": {"resize": [96, 192], "window": None},
     }
@@ -58,8 +81,7 @@ def content(method: str = "gkd", seed: int = 0, values: list[float] | None = Non
     teacher = method == "teacher"
     made: dict[str, Any] = {
         "schema": 1,
-        "run_id": f"streets-f2l-{method}-s{seed}-0a1b2c3d",
-        "digest": f"{method}{seed}" * 4,
+        "digest": "0a1b2c3d" * 8,
         "status": "done",
         "started": "2026-01-01T00:00:00Z",
         "finished": "2026-01-01T00:01:00Z",
@@ -96,7 +118,7 @@ def content(method: str = "gkd", seed: int = 0, values: list[float] | None = Non
             "ood": ood,
             "ood_without": {"night": (scores[2] + scores[3]) / 2},
             "gap": scores[0] - ood,
-            "worst_target": "night",
+            "worst_target": TARGETS[scores.index(min(scores[1:]), 1) - 1],
         },
         "budget": {"source": {"images": 1600, "student_passes": 1600, "teacher_passes": 0}},
         "cost": {"from_scratch": {"wall_s": 20.5}, "spent_here": {"wall_s": 0.0 if teacher else 8.0}},
@@ -108,6 +130,10 @@ def content(method: str = "gkd", seed: int = 0, values: list[float] | None = Non
             made["spec"][key.removeprefix("spec_")] = value
         else:
             made[key] = value
+    spec = made["spec"]
+    made.setdefault(
+        "run_id", run_name(spec["benchmark"], spec["setting"], spec["method"], spec["seed"], made["digest"])
+    )
     return made
 
 
@@ -124,7 +150,7 @@ def store(tmp_path: Path) -> Store:
     def write(*records: Record, folder: str = "runs", at: str = "results") -> Path:
         results = tmp_path / at
         for record in records:
-            place = results / folder / record.run_id.replace("/", "_")[:80]
+            place = results / folder / record.run_id
             place.mkdir(parents=True, exist_ok=True)
             text = json.dumps(record.model_dump(mode="json", by_alias=True))
             (place / "record.json").write_text(text, encoding="utf-8")
@@ -162,7 +188,7 @@ def study_content(
             "per_class": dict.fromkeys(stated.classes, value),
             "classes_in_mean": len(stated.classes),
             "never_predicted": [],
-            "confusion": [[1]],
+            "confusion": confusion([value] * len(stated.classes)),
             "n_images": 8,
             "protocol": protocol,
         }
@@ -175,7 +201,7 @@ def study_content(
     made = content(
         method,
         seed,
-        run_id=f"{benchmark}-{setting}-{pair}-{method}-s{seed}-{changes.pop('tail', '0a1b2c3d')}",
+        run_id=f"{benchmark}-{setting}-{pair.replace(':', '-')}-{method}-s{seed}-{changes.pop('tail', '0a1b2c3d')}",
         spec_method_source="gkdbench 0.1.0",
         spec_setting=setting,
         spec_pair=pair,

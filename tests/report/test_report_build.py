@@ -225,7 +225,12 @@ def test_terminal_table_needs_no_plotting() -> None:
 
 def test_targets_that_are_corruptions_are_mapped(make: MakeRecord, store: Store, tmp_path: Path) -> None:
     stated = {"night": {"kind": "blur", "severity": 1}, "fog": {"kind": "blur", "severity": 2}}
-    results = store(make("gkd", corruptions=stated), make("finetune", corruptions=stated))
+    runs = [make("gkd", corruptions=stated), make("finetune", corruptions=stated)]
+    for run in runs:
+        assert run.summary is not None
+        run.summary.mpc = (run.targets["night"].value + run.targets["fog"].value) / 2
+        run.summary.rpc = 100 * run.summary.mpc / run.summary.in_domain
+    results = store(*runs)
     build_report(results, tmp_path / "out", ["html"])
     (figure,) = (tmp_path / "out" / "figures").glob("*-corruptions.svg")
     assert "blur" in figure.read_text(encoding="utf-8")

@@ -346,4 +346,5 @@ def test_a_strangers_method_is_not_labelled_by_our_defaults(make: MakeRecord) ->
     run = make("gkd", spec_options=options, spec_method_source="not-installed 1.0")
     assert "weight=1.0" in terminal_tables([run])[0].rows[1][0]
     deep = "decoupled(" * 3000 + "gkd" + ")" * 3000
-    assert terminal_tables([make(deep, spec_options={"weight": 1.0})])[0].rows[1][0].startswith("decoupled(")
+    (table,) = terminal_tables([make(deep, spec_options={"weight": 1.0}, run_id="deep")])
+    assert table.rows[1][0].startswith("decoupled(")

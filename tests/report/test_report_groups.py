@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gkdbench.metrics.confusion import score
 from gkdbench.report.build import build_report
 from gkdbench.report.comparison import compare
 from gkdbench.report.tables import class_table, method_table
 from gkdbench.report.terminal import terminal_tables
-from gkdbench.run.record import Record
+from gkdbench.run.record import GroupResult, Record
 
 MakeRecord = Callable[..., Record]
 Store = Callable[..., Path]
@@ -64,11 +67,19 @@ def test_groups_nobody_scored_have_no_column(make: MakeRecord) -> None:
 
 
 def test_every_writer_shows_groups(make: MakeRecord, store: Store, tmp_path: Path) -> None:
-    results = store(grouped(make, "gkd", 41.25), grouped(make, "finetune", 33.125))
+    runs = [make("gkd", 0, values, groups={"dark": ["night", "rain"]}) for values in ([60, 41.5, 50, 41.0],)]
+    runs.append(make("finetune", 0, [55, 33.125, 30, 33.125], groups={"dark": ["night", "rain"]}))
+    for run in runs:
+        assert run.summary is not None
+        two = [run.targets[name] for name in ("night", "rain")]
+        pooled = score(np.sum([one.confusion for one in two], axis=0), run.mean_rule).mean
+        run.summary.groups = {"dark": GroupResult(mean=(two[0].value + two[1].value) / 2, pooled=100 * pooled)}
+    results = store(*runs)
     report = build_report(results, tmp_path / "out", ("html", "md", "csv", "tex"))
     assert "| dark mean | dark pooled |" in report.markdown and "dark: the targets night, rain" in report.markdown
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "dark pooled" in page and "dark: the targets night, rain" in page
     with (tmp_path / "out" / "results.csv").open(encoding="utf-8", newline="") as stream:
         found = {(line["method"], line["split"]): line["value"] for line in csv.DictReader(stream)}
-    assert found["gkd", "dark mean"] == "41.25" and found["finetune", "dark pooled"] == "31.625"
+    assert found["gkd", "dark mean"] == "41.25" and found["finetune", "dark mean"] == "33.125"
+    assert float(found["finetune", "dark pooled"]) == pooled * 100

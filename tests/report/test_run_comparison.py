@@ -57,12 +57,9 @@ def test_what_cannot_be_paired_is_told():
     assert bare.splits["fog"].second == second.targets["fog"].value and bare.splits["fog"].difference is None
     changed = second.model_copy(deep=True)
     changed.targets["fog"].protocol.tta = ["flip"]
-    moved = changed.targets["rain"].confusion[0]
-    moved[0], moved[1] = moved[0] - 1, moved[1] + 1
     changed.targets["city"].confusion[0][0] += 1
     found = compare_runs(first, changed, (before, after))
     assert found.splits["fog"].why_not == "judged by another protocol"
-    assert found.splits["rain"].why_not == "counts per image do not add up to the record's"
     # no digest says what was judged, but the ground truth has other pixels
     assert found.splits["city"].why_not == "judged on other images or labels"
     assert found.splits["snow"].difference is not None
@@ -146,4 +143,4 @@ def test_the_command(tmp_path):
     wrong = CliRunner().invoke(app, [*words, "--split", "nihgt"])
     assert wrong.exit_code == 2 and "did you mean 'night'" in wrong.output
     absent = CliRunner().invoke(app, ["compare", FIRST, "streets-f2l-nothing", "--results", str(tmp_path / "results")])
-    assert absent.exit_code == 3 and "no such run" in absent.output
+    assert absent.exit_code == 3 and "no run 'streets-f2l-nothing' in" in absent.output
