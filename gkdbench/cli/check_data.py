@@ -89,9 +89,12 @@ def check_data(
     from gkdbench.data.checking.reading_processes import all_processors
     from gkdbench.data.dataset import DataPlace
     from gkdbench.engine.interruption import stop_on_signals
+    from gkdbench.run.files import check_output
 
     if materialise and not subject.corrupted:
         raise UsageError(f"check data {name} --materialise: {subject.kind} {subject.name} has no corrupted images")
+    sheet_file = out or Path(f"{subject.name}-contact-sheet.png")
+    check_output(sheet_file)
     display, place = choose_display(), DataPlace(data_root)
     with stop_on_signals() as stop:
         effort = Effort(workers=workers or all_processors(), fresh=fresh, pause=stop.check)
@@ -106,7 +109,7 @@ def check_data(
                 one.write(effort.workers, stop.check, display)
     if materialise and health.problems:
         say("--materialise: nothing was written, since the data have problems")
-    sheet = draw(health, out or Path(f"{subject.name}-contact-sheet.png"))
+    sheet = draw(health, sheet_file)
     if as_json:
         print_json(document(health, sheet, corrupted))
     else:
@@ -253,16 +256,15 @@ def draw(health: "Health", path: Path) -> Path | None:
     import numpy as np
 
     from gkdbench.data.checking.contact_sheet import contact_sheet
-    from gkdbench.run.files import clear_errors, make_folder
+    from gkdbench.run.files import write_atomically
 
     palette = np.array(health.subject.palette, np.uint8)
     rows = [(split.part.name, *_shown(split, palette)) for split in health.splits if split.dataset is not None]
     rows = [row for row in rows if row[1]]
     if not rows:
         return None
-    make_folder(path.parent)
-    with clear_errors(path):
-        contact_sheet(rows, palette, path, health.subject.labels.classes)
+    sheet = contact_sheet(rows, palette, health.subject.labels.classes)
+    write_atomically(path, lambda stream: sheet.save(stream, format="PNG"))
     return path
 
 

@@ -25,9 +25,12 @@ def check_weights(
     from dataclasses import replace
 
     from gkdbench.models.weight_files import download_weights
+    from gkdbench.run.files import check_output
     from gkdbench.spec.catalogue import find_model
     from gkdbench.spec.digest import file_sha256
 
+    if image is not None:
+        check_output(out)
     source = replace(find_model(name, models), explicit=weights)
     wanted = _size(size)
     if download and source.entry.weights is not None:
@@ -106,7 +109,7 @@ def _draw(encoder: object, image: Path, out: Path) -> None:
 
     from gkdbench.models.encoder import Encoder
     from gkdbench.models.feature_picture import feature_picture
-    from gkdbench.run.files import clear_errors
+    from gkdbench.run.files import write_atomically
 
     assert isinstance(encoder, Encoder)
     try:
@@ -114,5 +117,5 @@ def _draw(encoder: object, image: Path, out: Path) -> None:
             picture = opened.convert("RGB")
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{image}: cannot be read as an image ({error})") from error
-    with clear_errors(out):
-        feature_picture(encoder, picture, out)
+    sheet = feature_picture(encoder, picture)
+    write_atomically(out, lambda stream: sheet.save(stream, format="PNG"))

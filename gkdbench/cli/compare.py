@@ -30,9 +30,12 @@ def compare(
     from gkdbench.report.image_counts import counts_of
     from gkdbench.report.records import class_metric, sound_record
     from gkdbench.report.run_comparison import compare_runs
+    from gkdbench.run.files import check_output
     from gkdbench.run.record import find_record_file
     from gkdbench.spec.documents import nearest
 
+    if html is not None:
+        check_output(html)
     if not (first.endswith(".json") and second.endswith(".json")):
         existing(results)
     files = find_record_file(first, results), find_record_file(second, results)
@@ -89,12 +92,9 @@ def compare(
 
 
 def _write_page(found: "RunComparison", path: Path) -> None:
-    from gkdbench.errors import UsageError
     from gkdbench.report.compare_page import render_comparison
     from gkdbench.run.files import write_atomically
 
-    if path.is_dir():
-        raise UsageError(f"--html {path}: a folder; name a file in it, such as {path / 'compare.html'}")
     page = render_comparison(found).encode()
     write_atomically(path, lambda stream: stream.write(page))
     say(f"page: {path}")

@@ -1,7 +1,9 @@
 """What the program says and how it ends: messages on stderr, one JSON document on stdout, exit codes."""
 
+import codecs
 import errno
 import functools
+import io
 import json
 import os
 import sys
@@ -14,25 +16,47 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 import typer
 
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
+from gkdbench.report.visible_text import visible
 
 R = TypeVar("R")
 DEFAULT_RESULTS = Path("results")
-_documents: list[str] = []
+_documents: list[Any] = []
 """What a command with --json has to print when it ends."""
+
+
+_PLAIN = {"±": "+-", "–": "-", "—": "-", "−": "-", "→": "->", "…": "...", "×": "x", "‘": "'", "’": "'"}
+"""Signs that messages and tables have, and an encoding may lack."""
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    plain = (_PLAIN.get(char) or char.encode("ascii", "backslashreplace").decode() for char in lacking)
+    return "".join(plain), error.end
+
+
+def print_in_any_encoding() -> None:
+    """Let standard output and error spell out what their encoding lacks: no sign may end a finished command."""
+    codecs.register_error("gkdbench.plain", _in_plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="gkdbench.plain")
 
 
 def say(text: str) -> None:
     """Print one line for a person, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def print_json(content: Any) -> None:
     """Print the one JSON document of a command, on stdout; a second one, such as of a failing report, is left out."""
-    _documents.append(json.dumps(content, indent=1, ensure_ascii=False))
+    _documents.append(content)
 
 
 def print_table(rows: list[list[str]]) -> None:
     """Print aligned columns on stdout; the first row is the header, numbers stand to the right."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     numeric = [
         all(_numeric(row[column]) for row in rows[1:]) for column in range(len(rows[0]))
@@ -53,7 +77,12 @@ def _numeric(cell: str) -> bool:
 
 def existing(results: Path) -> Path:
     """Return a results directory that a user named; a misspelt one is an error, the default may be absent."""
-    if not results.is_dir() and results != DEFAULT_RESULTS:
+    if results.exists() and not results.is_dir():
+        raise DataError(
+            f"--results {results}: a file; name the folder that holds runs/, a folder of runs, or one run's folder"
+            + (f", such as {results.parent}" if results.name == "record.json" else "")
+        )
+    if not results.exists() and results != DEFAULT_RESULTS:
         raise DataError(f"--results {results}: no such folder")
     return results
 
@@ -93,8 +122,9 @@ def _one_document(wanted: bool) -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-        for text in _documents[:1]:
-            print(text, flush=True)
+        unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+        for content in _documents[:1]:
+            print(json.dumps(content, indent=1, ensure_ascii=not unicode), flush=True)
 
 
 def _ended_clearly(function: Callable[..., R], args: Any, kwargs: dict[str, Any]) -> R:

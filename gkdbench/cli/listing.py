@@ -9,6 +9,7 @@ import typer
 
 from gkdbench.cli.console import command, existing, print_json, print_table
 from gkdbench.errors import GkdbenchError, UsageError
+from gkdbench.report.visible_text import visible
 
 if TYPE_CHECKING:
     from gkdbench.spec.benchmark import Benchmark
@@ -42,11 +43,16 @@ def listing(
         "runs": lambda: _runs(existing(results)),
     }
     if what not in kinds:
-        raise UsageError(f"cannot list {what!r}{nearest(what, kinds)} (known: {', '.join(kinds)})")
+        told = _elsewhere(what, kinds) or nearest(what, kinds)
+        raise UsageError(f"cannot list {what!r}{told} (known: {', '.join(kinds)})")
     entries = kinds[what]()
     chosen = {k: v for k, v in entries.items() if not name or k == name or fnmatch.fnmatch(k, name)}
     if name and not chosen:
-        raise UsageError(f"no {what[:-1]} {name!r}{nearest(name, entries)}")
+        others = {kind: listed for kind, listed in kinds.items() if kind != what}
+        elsewhere = _elsewhere(name, others)
+        if what == "datasets" and "benchmark of that name" in elsewhere:
+            elsewhere = f", as that benchmark's own file describes its data{elsewhere}"
+        raise UsageError(f"no {what[:-1]} {name!r}{elsewhere or nearest(name, entries)}")
     if as_json:
         print_json(chosen)
     elif not chosen:
@@ -62,22 +68,38 @@ def listing(
             print(line)
 
 
+def _elsewhere(name: str, kinds: "Mapping[str, Callable[[], Entries]]") -> str:
+    """Return '; there is a KIND of that name: ...' for the kinds that know a name, or an empty string."""
+    found = []
+    for kind, listed in kinds.items():
+        try:
+            if name in listed():
+                found.append(kind)
+        except GkdbenchError:  # what is wrong with another kind is not what was asked
+            continue
+    if not found:
+        return ""
+    which = " and a ".join(kind[:-1] for kind in found)
+    return f"; there is a {which} of that name: gkdbench list {found[0]} {name}"
+
+
 def _print_entry(name: str, entry: dict[str, Any]) -> None:
-    print(name)
+    print(visible("\n".join([name, *_lines(entry)])))
+
+
+def _lines(entry: dict[str, Any]) -> Iterator[str]:
     for key, value in entry.items():
         if value is None or entry.get(f"_{key}") is not None:  # the same in full follows
             continue
         label = key.lstrip("_").replace("_", " ")
         if isinstance(value, list | tuple) and value:
-            print(f"  {label}:")
-            for item in value:
-                print(f"    {item}")
+            yield f"  {label}:"
+            yield from (f"    {item}" for item in value)
         elif isinstance(value, dict) and value:
-            print(f"  {label}:")
-            for inner, item in value.items():
-                print(f"    {inner}: {item}")
+            yield f"  {label}:"
+            yield from (f"    {inner}: {item}" for inner, item in value.items())
         else:
-            print(f"  {label}: {value}")
+            yield f"  {label}: {value}"
 
 
 def _methods(name: str) -> Entries:

@@ -7,6 +7,7 @@ import typer
 from gkdbench import __version__
 from gkdbench.cli.check import check
 from gkdbench.cli.compare import compare
+from gkdbench.cli.console import print_in_any_encoding
 from gkdbench.cli.listing import listing
 from gkdbench.cli.new import new
 from gkdbench.cli.new_benchmark import new_benchmark
@@ -52,4 +53,5 @@ app.add_typer(new, name="new")
 
 def main() -> None:
     """Run the command line."""
+    print_in_any_encoding()
     app()

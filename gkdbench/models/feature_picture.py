@@ -1,7 +1,6 @@
 """A picture of what an encoder sees: its tokens' three main directions as colours, beside the image."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -65,8 +64,8 @@ def _pixels(encoder: Encoder, image: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(pixels).to(encoder.mean.device).permute(2, 0, 1)[None].float() / 255
 
 
-def feature_picture(encoder: Encoder, image: Image.Image, path: Path) -> None:
-    """Write a PNG of an image, resized to the encoder's, and of the main directions of its tokens."""
+def feature_picture(encoder: Encoder, image: Image.Image) -> Image.Image:
+    """Draw an image, resized to the encoder's, and beside it the main directions of its tokens."""
     resized = fitted(encoder, image)
     width, height = resized.size
     (colours,) = token_colours(encoder, [np.array(resized)])
@@ -74,7 +73,4 @@ def feature_picture(encoder: Encoder, image: Image.Image, path: Path) -> None:
     sheet = Image.new("RGB", (2 * width + GAP_PX, height), (255, 255, 255))
     sheet.paste(resized, (0, 0))
     sheet.paste(seen, (width + GAP_PX, 0))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    sheet.save(partial, format="PNG")
-    partial.replace(path)
+    return sheet

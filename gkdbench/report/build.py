@@ -3,10 +3,7 @@
 Every file is complete or not there, and the same records give the same bytes.
 """
 
-import os
-import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ from gkdbench.report.study_rows import FilledTable, filled_tables
 from gkdbench.report.study_tables import published_tables
 from gkdbench.report.tables import comparison_tables
 from gkdbench.report.writers import long_csv, markdown, plain_md, wide_csv
+from gkdbench.run.files import write_atomically
 from gkdbench.spec.documents import nearest
 
 FORMATS = ("html", "md", "csv", "tex")
@@ -67,7 +65,7 @@ def build_report(
     defaults: Mapping[str, Mapping[str, Any]] | None = None,
     baseline: str | None = None,
 ) -> Report:
-    """Build the report of a results directory; no records still gives the published numbers.
+    """Build the report of a results directory; DataError where no run has left a record.
 
     `published` is a further folder of committed records (RUN/record.json). Row names leave out options
     that equal `defaults` (method -> option -> value); by default those of the installed methods.
@@ -77,6 +75,12 @@ def build_report(
         if name not in FORMATS:
             raise UsageError(f"format {name!r} is not known{nearest(name, FORMATS)}; known: {', '.join(FORMATS)}")
     loaded = Loaded(()) if paper_only else load_records(results, published)
+    if not paper_only and not loaded.records and not loaded.skipped:
+        raise DataError(
+            f"{results}: no record of a run there (record.json; RUN/record.json, also in runs/ and published/); make one "
+            f"with `{COMMAND}`, name another folder with --results, or build the published numbers with "
+            "--paper-only"
+        )
     known = installed_defaults(loaded.records) if defaults is None else defaults
     comparisons = compare(loaded.records, known)
     if baseline is not None and not paper_only:
@@ -188,11 +192,6 @@ def _all_published() -> str:
 
 def _markdown(content: PageContent, honesty: str) -> str:
     parts = ["# gkdbench report\n"]
-    if not content.sections and not content.paper_only:
-        parts.append(
-            f"No records found in {plain_md(content.results)}. Make the first ones with `{COMMAND}` "
-            "and build the report again.\n"
-        )
     if content.sections:
         parts.append("## Measured here\n")
         parts.extend(markdown(table) for table in _measured(content))
@@ -218,17 +217,5 @@ def _figure_links(drawings: Iterable[Drawing]) -> Iterable[str]:
 
 
 def _write(path: Path, data: bytes) -> Path:
-    """Write a file under a temporary name in its folder, then rename it into place."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "free the space, fix the permission or choose another --out"
-        ) from error
+    write_atomically(path, lambda stream: stream.write(data))
     return path

@@ -1,4 +1,4 @@
-"""A record against itself: what its counts and values make up is computed again, and what is written otherwise named."""
+"""A record against itself: what counts and values make up is computed again, what is written otherwise named."""
 
 from collections.abc import Iterator
 from statistics import fmean

@@ -11,6 +11,7 @@ from gkdbench.report.paper import KEY, Published
 from gkdbench.report.study_lines import Figure, Line
 from gkdbench.report.study_rows import FilledTable, System
 from gkdbench.report.table_layout import TableColumn
+from gkdbench.report.visible_text import csv_cell
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def study_csv(tables: Iterable[FilledTable]) -> str:
             for index, column in enumerate(filled.layout.columns):
                 cell = _cell(entry, index)
                 if cell:
-                    writer.writerow(_head(filled, entry, index, column) | cell)
+                    line = _head(filled, entry, index, column) | cell
+                    writer.writerow({key: csv_cell(text) for key, text in line.items()})
     return stream.getvalue()
 
 

@@ -3,13 +3,13 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from gkdbench.report.layout import Cell, Column, Table
 from gkdbench.report.pairing import COUNTED
 from gkdbench.report.records import class_metric, is_teacher, plain
-from gkdbench.report.visible_text import visible, with_minus
+from gkdbench.report.visible_text import csv_cell, visible, with_minus
 from gkdbench.run.record import Record, SplitResult
 
 LONG_COLUMNS = (
@@ -72,15 +72,15 @@ def wide_csv(table: Table) -> str:
     notes = dict(table.footnotes)
     spread = {at for row in table.rows for at, cell in enumerate(row.cells) if cell.interval is not None}
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    write = _rows_to(stream)
     first, *others = [column.title for column in table.columns]
     titles = [_with_spread(at in spread, [title], *(f"{title} {part}" for part in ("low", "high", "seeds")))
               for at, title in enumerate(others)]  # fmt: skip
-    writer.writerow([first, *chain.from_iterable(titles), "footnotes"])
+    write([first, *chain.from_iterable(titles), "footnotes"])
     for row in table.rows:
         cells = [_csv_cell(cell, at in spread) for at, cell in enumerate(row.cells)]
         written = [part for parts in cells for part in parts]
-        writer.writerow([row.head, *written, " ".join(notes[letter] for letter in row.letters)])
+        write([row.head, *written, " ".join(notes[letter] for letter in row.letters)])
     return stream.getvalue()
 
 
@@ -90,6 +90,12 @@ def _csv_cell(cell: Cell, spread: bool) -> list[str]:
     return _with_spread(spread, text, low, high, " ".join(map(repr, cell.values)))
 
 
+def _rows_to(stream: io.StringIO) -> Callable[[Iterable[object]], None]:
+    """Return what writes a row of CSV; foreign text among the cells is made harmless."""
+    writer = csv.writer(stream, lineterminator="\n")
+    return lambda row: writer.writerow([csv_cell(str(cell)) for cell in row])
+
+
 def _with_spread(spread: bool, text: list[str], *parts: str) -> list[str]:
     return [*text, *parts] if spread else text
 
@@ -97,12 +103,12 @@ def _with_spread(spread: bool, text: list[str], *parts: str) -> list[str]:
 def long_csv(records: Iterable[Record]) -> str:
     """Return every figure of every run, unrounded, one a line; a run without any keeps a line."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(LONG_COLUMNS)
+    write = _rows_to(stream)
+    write(LONG_COLUMNS)
     for record in records:
         head = _run_columns(record)
         for quantity, split, name, value in _figures(record):
-            writer.writerow([*head, quantity, split, name, "" if value is None else repr(value)])
+            write([*head, quantity, split, name, "" if value is None else repr(value)])
     return stream.getvalue()
 
 

@@ -5,7 +5,6 @@ numbers) and `scores` of what was found, best first; `true_boxes`, `true_labels`
 paired bootstrap over images needs no more. Rows go to disk as they come, so a run's memory does not grow with them.
 """
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gkdbench.run.files import clear_errors, make_folder, temporary_name
+from gkdbench.run.files import clear_errors, make_folder, put_in_place, temporary_name
 from gkdbench.spec.objects import Detections, Objects
 
 FILE = "detections.parquet"
@@ -56,7 +55,7 @@ class DetectionsFile:
         with clear_errors(self._path):
             if self._writer is not None:
                 self._writer.close()
-                os.replace(self._temporary, self._path)
+                put_in_place(self._temporary, self._path)
 
     def discard(self) -> None:
         """Leave nothing of a file that was not finished; raises nothing that would hide why it was not."""

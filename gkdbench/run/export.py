@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gkdbench.errors import UsageError
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run.files import make_folder, remove_temporaries, temporary_name, write_atomically, write_json
+from gkdbench.run.files import make_folder, remove_temporaries, write_atomically, write_json, written_beside
 from gkdbench.run.trained import TrainedModel
 
 Format = Literal["safetensors", "timm", "onnx"]
@@ -113,7 +113,6 @@ def _onnx(model: TrainedModel, out: Path) -> list[Path]:
         if importlib.util.find_spec(package) is None:
             raise UsageError(f"--format onnx needs the package {package}: pip install 'gkdbench[onnx]'")
     path = out / "model.onnx"
-    partial = temporary_name(path)
     deployed = Deployed(model).eval()
     deployed.segmentor.use_plain_attention()
     image = torch.rand(2, 3, *model.size)  # a batch of one would be taken for a constant
@@ -123,8 +122,8 @@ def _onnx(model: TrainedModel, out: Path) -> list[Path]:
             output_names=["scores"], dynamic_shapes={"images": {0: torch.export.Dim("batch")}}, verbose=False
         )  # fmt: skip
     assert program is not None
-    program.save(str(partial), include_initializers=True, external_data=False)
-    partial.replace(path)
+    with written_beside(path) as partial:
+        program.save(str(partial), include_initializers=True, external_data=False)
     return [path]
 
 

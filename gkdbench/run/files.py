@@ -5,12 +5,13 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from gkdbench.errors import DataError
+from gkdbench.errors import DataError, UsageError
 
 _TEMPORARY = re.compile(r"\..+\.([0-9]+)\.tmp")
 """A temporary name; the number is the process that writes."""
@@ -22,15 +23,17 @@ def clear_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # a bad argument, whatever it was to be written
+            raise
         if error.errno == errno.ENOSPC:
             raise DataError(f"{path}: the disk is full; free some space and repeat") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise DataError(f"{path}: no permission to write; choose another --results") from error
+            raise DataError(f"{path}: no permission to write; choose another place") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise DataError(f"{path}: a file is in the way of a folder") from error
         if error.errno in (errno.EISDIR, errno.ENOTEMPTY):
             raise DataError(f"{path}: a folder is in the way of a file") from error
-        raise
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def make_folder(path: Path) -> Path:
@@ -40,20 +43,48 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Write a file through a temporary one beside it; readers see the old content or the new."""
+def check_output(path: Path) -> None:
+    """Refuse to write in the place of anything but a regular file; UsageError says what lies there.
+
+    A rename would replace a device, and of a symbolic link what somebody else pointed it at may be worth keeping.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # not there; what keeps it from being written is told then
+        return
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a pipe"}
+        kind = kinds.get(stat.S_IFMT(mode), "a device or socket")
+        raise UsageError(f"{path}: {kind}, and output takes the place of regular files alone; name another file")
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a file that is written the name it was written for."""
+    check_output(path)
+    os.replace(temporary, path)
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to, which gets its name at the end, or is removed where the writing fails."""
+    check_output(path)
     make_folder(path.parent)
     temporary = temporary_name(path)
     with clear_errors(path):
         try:
-            with temporary.open("wb") as stream:
-                write(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(temporary, path)
+            yield temporary
+            put_in_place(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write a file through a temporary one beside it; readers see the old content or the new."""
+    with written_beside(path) as temporary, temporary.open("wb") as stream:
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def temporary_name(path: Path) -> Path:

@@ -96,6 +96,16 @@ def test_what_there_is_not(invoke: Invoke, arguments: tuple[str, ...], message: 
     assert json.loads(as_json.stdout)["exit_code"] == 2 == as_json.exit_code
 
 
+def split_content(hit: int, missed: int) -> dict[str, Any]:
+    """Return the result of two classes that are mistaken for each other equally often."""
+    value = 100 * hit / (hit + 2 * missed)
+    return {
+        "value": value, "miou": value, "per_class": {"road": value, "sky": value}, "classes_in_mean": 2,
+        "never_predicted": [], "confusion": [[hit, missed], [missed, hit]], "n_images": 1,
+        "protocol": {"resize": [8, 8], "window": None},
+    }  # fmt: skip
+
+
 def record_content(**changes: Any) -> dict[str, Any]:
     spec = {
         "method": "gkd", "method_source": "gkdbench 0", "options": {}, "setting": "f2l", "pair": "a:b",
@@ -107,6 +117,7 @@ def record_content(**changes: Any) -> dict[str, Any]:
         "schema": 1, "run_id": "streets-f2l-gkd-s0-12345678", "digest": "12345678", "status": "done",
         "started": "2026-01-01T00:00:00+00:00", "command": "gkdbench run", "version": "0", "commit": None,
         "spec": spec, "metric": "mIoU", "mean_rule": "skip_absent", "classes": ["road", "sky"],
+        "in_domain": split_content(490, 155), "targets": {"night": split_content(2002, 1499)},
         "summary": {"in_domain": 61.25, "ood": 40.04, "gap": 21.21, "worst_target": "night"},
     }  # fmt: skip
     return {**made, **changes}
@@ -123,19 +134,62 @@ def test_runs(invoke: Invoke, tmp_path: Path) -> None:
     assert invoke("list", "runs", "--results", results).exit_code == 3
     results.mkdir()
     assert invoke("list", "runs", "--results", results).stdout == "no runs\n"
-    put_record(results, "a", record_content())
-    put_record(results, "b", record_content(run_id="b", status="failed", reason="why", summary=None))
+    first, second = (f"streets-f2l-gkd-s0-{digest}" for digest in ("12345678", "87654321"))
+    put_record(results, first, record_content())
+    failed = record_content(run_id=second, digest="87654321", status="failed", reason="why\x1b[2J", summary=None)
+    put_record(results, second, failed)
     put_record(results, "c", record_content(schema=2))
     put_record(results, "d", "{half")
     listed = document(invoke("list", "runs", "--results", results, "--json"))
-    done = listed["streets-f2l-gkd-s0-12345678"]
+    done = listed[first]
     assert (done["status"], done["in"], done["OOD"]) == ("done", "61.2", "40.0")
-    assert (listed["b"]["status"], listed["b"]["_reason"]) == ("failed", "why")
+    assert (listed[second]["status"], listed[second]["_reason"]) == ("failed", "why\x1b[2J")
+    assert "reason: why[U+001B][2J" in invoke("list", "runs", second, "--results", results).stdout
     assert listed["c"]["status"] == listed["d"]["status"] == "unreadable"
     assert "schema 2; this gkdbench reads schema 1" in listed["c"]["_reason"]
     assert "not valid JSON" in listed["d"]["_reason"]
     table = invoke("list", "runs", "--results", results).stdout.splitlines()
     assert table[0].split() == ["name", "status", "in", "OOD"] and len(table) == 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("datasets", "camvid"), "no dataset 'camvid', as that benchmark's own file describes its data; there is a "
+         "benchmark of that name: gkdbench list benchmarks camvid"),
+        (("methods", "streets"), "there is a benchmark of that name: gkdbench list benchmarks streets"),
+        (("benchmarks", "gkd"), "there is a method of that name: gkdbench list methods gkd"),
+        (("models", "decoupled"), "there is a combinator of that name: gkdbench list combinators decoupled"),
+        (("benchmarks", "streets/f2l"), "there is a setting of that name: gkdbench list settings streets/f2l"),
+        (("camvid",), "cannot list 'camvid'; there is a benchmark of that name: gkdbench list benchmarks camvid"),
+        (("methods", "gdk"), "no method 'gdk'; did you mean 'gkd'?"),
+    ],
+)  # fmt: skip
+def test_a_name_of_another_kind_is_told_as_such(invoke: Invoke, words: tuple[str, ...], said: str) -> None:
+    result = invoke("list", *words)
+    assert result.exit_code == 2 and said in result.output and result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [("predict", "some-run", "--target", "night"), ("export", "some-run"),
+                                   ("compare", "some-run", "other-run")])  # fmt: skip
+def test_a_run_that_is_not_found_says_where_it_was_looked_for_and_what_to_give(
+    invoke: Invoke, words: tuple[str, ...]
+) -> None:
+    for there in ("no such folder", "no run is there"):
+        result = invoke(*words)
+        assert result.exit_code == 3 and result.output.count("\n") == 1
+        assert f"no run 'some-run' in results, its runs/ or published/: {there}; give another folder" in result.output
+        Path("results").mkdir(exist_ok=True)
+
+
+@pytest.mark.parametrize("words", [("report",), ("list", "runs"), ("compare", "a", "b"), ("export", "a")])
+def test_results_that_are_a_file_are_called_so(invoke: Invoke, tmp_path: Path, words: tuple[str, ...]) -> None:
+    path = tmp_path / "record.json"
+    path.write_text("{}")
+    result = invoke(*words, "--results", path)
+    assert result.exit_code == 3 and result.output.count("\n") == 1
+    assert f"--results {path}: a file; name the folder that holds runs/" in result.output
+    assert result.output.rstrip().endswith(f"such as {tmp_path}")
 
 
 def test_check_env(invoke: Invoke, tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def test_a_new_method_loads_nothing_that_trains(tmp_path: Path) -> None:
 
 def test_the_report_loads_nothing_that_trains(tmp_path: Path) -> None:
     code, output, loaded = start(tmp_path, "report", "--json")
+    assert code == 3 and "no record of a run there" in json.loads(output)["error"]
+    code, output, loaded = start(tmp_path, "report", "--paper-only", "--json")
     assert code == 0 and json.loads(output)["records"] == 0
     assert not loaded & TRAINING
     assert (tmp_path / "results" / "report" / "report.html").is_file()

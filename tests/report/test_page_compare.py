@@ -83,6 +83,6 @@ def test_the_command_writes_the_page_and_names_what_is_in_its_way(tmp_path: Path
     assert done.exit_code == 0 and "made otherwise" in done.output and f"page: {page}" in done.output
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     folder = CliRunner().invoke(app, [*words, str(tmp_path)])
-    assert folder.exit_code == 2 and "compare.html" in folder.output and "\n" not in folder.output.strip()
+    assert folder.exit_code == 2 and ": a folder, and" in folder.output and "\n" not in folder.output.strip()
     blocked = CliRunner().invoke(app, [*words, str(page / "below.html")])
     assert blocked.exit_code == 3 and "Traceback" not in blocked.output

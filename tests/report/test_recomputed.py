@@ -204,7 +204,7 @@ def test_names_that_become_paths_are_one_part_of_one(results: Path, name: str) -
         assert len(load_records(results).records) == 1
 
 
-@pytest.mark.parametrize("method", ["unfrozen-gkd", "decoupled(fitnet_mse)", "ema(gkd, x=1)", "my file.py:Stage", "é/ü"])
+@pytest.mark.parametrize("method", ["unfrozen-gkd", "decoupled(dist)", "ema(gkd, x=1)", "my file.py:Stage", "é/ü"])
 def test_ids_that_runs_are_given_can_be_read_again(make: MakeRecord, method: str) -> None:
     run = run_name("streets", "f2l", method, 12, "0a1b2c3d" * 8)
     assert contradiction(make(method, 12, run_id=run)) is None

@@ -156,13 +156,27 @@ def test_csv_holds_unrounded_values(results: Path, matrix: list[Record], tmp_pat
     assert not (tmp_path / "report.html").exists() and not (tmp_path / "figures").exists()
 
 
-def test_empty_results_say_what_to_do(tmp_path: Path) -> None:
-    report = build_report(tmp_path / "nowhere", tmp_path / "out")
+def test_empty_results_say_what_to_do_and_make_no_report(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        build_report(tmp_path / "nowhere", tmp_path / "out")
+    assert str(caught.value).startswith(f"{tmp_path / 'nowhere'}: no record of a run there")
+    assert "gkdbench run --method NAME --setting f2l" in str(caught.value) and not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_runs_and_a_runs_own_folder_are_read_as_results_are(results: Path, tmp_path: Path) -> None:
+    for folder, records in ((results, 14), (results / "runs", 14), (next(results.glob("runs/*-gkd-s0-*")), 1)):
+        built = build_report(folder, tmp_path / "out", ["md"])
+        assert (built.records, built.skipped) == (records, ())
+
+
+def test_where_every_record_is_damaged_the_page_says_so(results: Path, tmp_path: Path) -> None:
+    for path in results.glob("runs/*/record.json"):
+        path.write_text("{")
+    built = build_report(results, tmp_path / "out", ["html", "md"])
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     parsed(page)
-    for text in (page, report.markdown):
-        assert "No records found" in text and "gkdbench run --method NAME --setting f2l" in text
-    assert (report.tables, report.records) == (0, 0)
+    assert built.records == 0 and len(built.skipped) == 14 and "No records found" in page
+    assert built.markdown.count("not valid JSON") == 14
 
 
 def test_skipped_records_are_listed_and_the_rest_is_built(results: Path, tmp_path: Path) -> None:
@@ -195,12 +209,12 @@ def test_unknown_format(tmp_path: Path) -> None:
 def test_unwritable_output_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    with pytest.raises(DataError, match="cannot be written") as caught:
+    with pytest.raises(DataError, match="a file is in the way of a folder") as caught:
         build_report(tmp_path, blocked, ["md"], paper_only=True)
     assert "\n" not in str(caught.value)
     folder = tmp_path / "out"
     (folder / "report.md").mkdir(parents=True)
-    with pytest.raises(DataError):
+    with pytest.raises(UsageError, match="a folder, and output takes the place of regular files alone"):
         build_report(tmp_path, folder, ["md"], paper_only=True)
     assert not [path for path in folder.rglob("*.tmp")] and not list((folder / "report.md").iterdir())
 

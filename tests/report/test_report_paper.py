@@ -154,7 +154,8 @@ def test_the_tidy_csv_has_every_number_of_the_laid_out_tables() -> None:
     assert {line["line"] for line in lines} == {"published"}
     facts = ("method", "setting", "role", "teacher", "teacher_arch", "student_init", "arch", "decoder", "params_m")
     keys = (*facts, "metric", "source", "target", "approximate")
-    shown = Counter(tuple(line[key] for key in (*keys, "published")) for line in lines)
+    # a name that begins with + is kept from being a formula
+    shown = Counter(tuple(line[key].removeprefix("'") for key in (*keys, "published")) for line in lines)
     printed = Counter(
         tuple(line[key] for key in (*keys, "value"))
         for name, text in published_files().items()

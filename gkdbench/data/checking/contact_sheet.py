@@ -6,7 +6,6 @@ looking at data, not for measuring.
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +24,9 @@ Row = tuple[str, Sequence[NDArray[np.uint8]], Sequence[NDArray[np.uint8]] | None
 
 
 def contact_sheet(
-    rows: Sequence[Row], palette: NDArray[np.uint8], path: Path, classes: Sequence[str] = ()
-) -> None:
-    """Write a PNG with one row (name, images, labels or None) after the other, and a legend of the classes given.
+    rows: Sequence[Row], palette: NDArray[np.uint8], classes: Sequence[str] = ()
+) -> Image.Image:
+    """Draw one row (name, images, labels or None) after the other, and a legend of the classes given.
 
     Labels index `palette` [classes, 3]; values beyond it (the ignore label) leave the image as it
     is.
@@ -52,10 +51,7 @@ def contact_sheet(
         top += height
     if legend is not None:
         sheet.paste(legend, (0, top))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    sheet.save(partial, format="PNG")
-    partial.replace(path)
+    return sheet
 
 
 def _legend(
