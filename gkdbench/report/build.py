@@ -77,8 +77,8 @@ def build_report(
     loaded = Loaded(()) if paper_only else load_records(results, published)
     if not paper_only and not loaded.records and not loaded.skipped:
         raise DataError(
-            f"{results}: no record of a run there (record.json; RUN/record.json, also in runs/ and published/); make one "
-            f"with `{COMMAND}`, name another folder with --results, or build the published numbers with "
+            f"{results}: no record of a run there (record.json; RUN/record.json, also in runs/ and published/); make "
+            f"one with `{COMMAND}`, name another folder with --results, or build the published numbers with "
             "--paper-only"
         )
     known = installed_defaults(loaded.records) if defaults is None else defaults

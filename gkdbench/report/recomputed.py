@@ -128,10 +128,9 @@ def _summary_figures(record: Record) -> Iterator[str]:
     chosen = "other targets" in record.marks
     means = _chosen_means(summary, values) if chosen and not record.ood_targets else _means(record, summary, values)
     robust = _chosen_robustness(record, summary) if chosen else _robustness(record)
-    lowest = min(values, key=lambda name: values[name], default=None)
+    # of several that are equally low any will do
+    lowest = [name for name in values if values[name] == min(values.values())] or [None]
     worst = summary.worst_target
-    if (worst in values and values[worst] == values[lowest]) or (chosen and worst is None):
-        lowest = worst
     due = {
         "in_domain": record.in_domain.value,
         **means,
@@ -141,7 +140,7 @@ def _summary_figures(record: Record) -> Iterator[str]:
             if all(member in values for member in members)
         },
         "gap": None if means["ood"] is None else record.in_domain.value - means["ood"],
-        "worst_target": lowest,
+        "worst_target": worst if worst in lowest or (chosen and worst is None) else lowest[0],
         **robust,
     }
     written = dict(summary) | {"groups": {name: dict(group) for name, group in summary.groups.items()}}

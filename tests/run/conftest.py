@@ -8,6 +8,8 @@ from lightning_fabric import Fabric
 
 from gkdbench.data.dataset import DataPlace
 from gkdbench.engine.interruption import StopFlag
+from gkdbench.report.image_counts import counts_of
+from gkdbench.report.records import sound_record
 from gkdbench.run.runner import run
 from gkdbench.run.stages import Workshop
 from gkdbench.run.store import Store
@@ -41,7 +43,7 @@ def shop(tmp_path, tiny_benchmark):
 
 @pytest.fixture
 def do(tiny_benchmark, shop):
-    """Run methods on the tiny benchmark; returns the records in order."""
+    """Run methods on the tiny benchmark; returns the records in order, each of which agrees with itself."""
 
     def call(*methods, fresh=False, **selection):
         selection.setdefault("with_teacher", False)
@@ -49,6 +51,10 @@ def do(tiny_benchmark, shop):
         shop.display.begun.clear()
         shop.display.said.clear()
         here = dataclasses.replace(shop, fresh=fresh, trained=set(), digests={})
-        return [run(spec, here).record for spec in resolve(chosen)]
+        records = [run(spec, here).record for spec in resolve(chosen)]
+        for record in records:
+            assert sound_record(shop.store.run_folder(record.run_id) / "record.json") == record
+            counts_of(record, shop.store.run_folder(record.run_id))
+        return records
 
     return call

@@ -7,6 +7,7 @@ seconds and its peak memory: that of all of its processes together, pages that t
 """
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gkdbench.metrics.confusion import score
+from gkdbench.run.record import run_name
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 FILE = "images.parquet"
@@ -46,6 +48,8 @@ def rescored(record: dict[str, Any], split: str, counts: np.ndarray) -> None:
     shares = [None if np.isnan(iou) else 100 * float(iou) for iou in found.iou]
     result.update(value=100 * found.mean, miou=100 * found.mean, confusion=total.tolist())
     result["per_class"] = dict(zip(record["classes"], shares, strict=True))
+    result["never_predicted"] = [record["classes"][place] for place in found.never_predicted]
+    result["classes_in_mean"], result["metrics"] = found.in_mean, {"pixel_accuracy": 100 * found.accuracy}
 
 
 def resummed(record: dict[str, Any]) -> None:
@@ -62,10 +66,12 @@ def resummed(record: dict[str, Any]) -> None:
 def copy(source: Path, number: int, seeds: int, results: Path) -> None:
     """Write the copy of a record as another run."""
     record = json.loads((source / "record.json").read_text())
-    record["run_id"] += f"-{number}"
-    record["spec"]["seed"] += 10 * (number % seeds)  # the committed ones are below 10
+    spec = record["spec"]
+    spec["seed"] += 10 * (number % seeds)  # the committed ones are below 10
+    record["digest"] = hashlib.sha256(f"{record['digest']} {number}".encode()).hexdigest()
+    record["run_id"] = run_name(spec["benchmark"], spec["setting"], spec["method"], spec["seed"], record["digest"])
     if number >= seeds:
-        record["spec"]["options"]["copy"] = number // seeds
+        spec["options"]["copy"] = number // seeds
     folder = results / "runs" / record["run_id"]
     folder.mkdir(parents=True)
     if (source / FILE).is_file():
