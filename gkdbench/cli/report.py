@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gkdbench.cli.console import command, existing, print_json, say
+from gkdbench.errors import DataError
 
 
 @command
@@ -31,6 +32,8 @@ def report(
 
     if not paper_only:
         existing(results)
+    if published is not None and not published.is_dir():
+        raise DataError(f"--published {published}: no folder of committed records (RUN/record.json)")
     wanted = [part.strip() for part in formats.split(",") if part.strip()]
     built = build_report(
         results,

@@ -129,7 +129,7 @@ def _summary_figures(record: Record) -> Iterator[str]:
     means = _chosen_means(summary, values) if chosen and not record.ood_targets else _means(record, summary, values)
     robust = _chosen_robustness(record, summary) if chosen else _robustness(record)
     # of several that are equally low any will do
-    lowest = [name for name in values if values[name] == min(values.values())] or [None]
+    lowest = [name for name in values if values[name] == min(values.values())]
     worst = summary.worst_target
     due = {
         "in_domain": record.in_domain.value,
@@ -140,7 +140,7 @@ def _summary_figures(record: Record) -> Iterator[str]:
             if all(member in values for member in members)
         },
         "gap": None if means["ood"] is None else record.in_domain.value - means["ood"],
-        "worst_target": worst if worst in lowest or (chosen and worst is None) else lowest[0],
+        "worst_target": worst if worst in lowest or (chosen and worst is None) else next(iter(lowest), None),
         **robust,
     }
     written = dict(summary) | {"groups": {name: dict(group) for name, group in summary.groups.items()}}

@@ -229,10 +229,9 @@ def find_record_file(name: str, results: Path) -> Path:
     if len(matching) > 1:
         raise DataError(f"{results}: several runs begin with {name!r}: {', '.join(matching[:5])}")
     if not matching:
-        empty = "no run is there" if results.is_dir() else "no such folder"
-        there = f"{len(known)} others are there" if known else empty
+        there = f"runs there: {len(known)}" if results.is_dir() else "no such folder"
         raise DataError(
-            f"no run {name!r} in {results}, its runs/ or published/: {there}{nearest(name, known)}; give another "
+            f"no run {name!r} in {results}, its runs/ or published/ ({there}){nearest(name, known)}; give another "
             "folder with --results, or the path of a record.json (gkdbench list runs shows what is there)"
         )
     return known[matching[0]]

@@ -175,10 +175,10 @@ def test_a_name_of_another_kind_is_told_as_such(invoke: Invoke, words: tuple[str
 def test_a_run_that_is_not_found_says_where_it_was_looked_for_and_what_to_give(
     invoke: Invoke, words: tuple[str, ...]
 ) -> None:
-    for there in ("no such folder", "no run is there"):
+    for there in ("no such folder", "runs there: 0"):
         result = invoke(*words)
         assert result.exit_code == 3 and result.output.count("\n") == 1
-        assert f"no run 'some-run' in results, its runs/ or published/: {there}; give another folder" in result.output
+        assert f"no run 'some-run' in results, its runs/ or published/ ({there}); give another folder" in result.output
         Path("results").mkdir(exist_ok=True)
 
 
@@ -190,6 +190,13 @@ def test_results_that_are_a_file_are_called_so(invoke: Invoke, tmp_path: Path, w
     assert result.exit_code == 3 and result.output.count("\n") == 1
     assert f"--results {path}: a file; name the folder that holds runs/" in result.output
     assert result.output.rstrip().endswith(f"such as {tmp_path}")
+
+
+def test_committed_records_that_are_no_folder_are_said(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "nowhere"):
+        result = invoke("report", "--paper-only", "--published", path)
+        assert result.exit_code == 3 and f"--published {path}: no folder of committed records" in result.output
 
 
 def test_check_env(invoke: Invoke, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from gkdbench.errors import DataError, UsageError
 from gkdbench.report.build import build_report
 from gkdbench.report.image_counts import FILE, counts_of
 from gkdbench.report.recomputed import contradiction
-from gkdbench.report.records import load_records, sound_record
+from gkdbench.report.records import flat, load_records, sound_record
 from gkdbench.run.record import Record, read_record, run_name
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
@@ -117,6 +117,49 @@ def test_a_detectors_figures_are_held_against_its_aps(keys: str, value: Any, sai
 def test_no_change_beyond_rounding_goes_unseen(split: str, key: str, by: float) -> None:
     assert f"key '{split}.{key}': " in str(contradiction(edited(RUN, f"{split}.{key}", lambda value: value + by)))
     assert contradiction(edited(RUN, f"{split}.{key}", lambda value: value + by * 1e-9)) is None
+
+
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.just([]), st.just({}),
+    st.sampled_from(["../x", "=1", 2**62, 10**400, 1e300, [[]], [None], {"a": {}}]),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_stands_in_a_record_it_is_read_as_it_was_or_named(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content: Any = RECORDS[RUN].model_dump(mode="json", by_alias=True)
+    section, path = content, []
+    while True:
+        keys = sorted(section) if isinstance(section, dict) else range(len(section))
+        path.append(data.draw(st.sampled_from(keys)))
+        inner = section[path[-1]]
+        if not isinstance(inner, dict | list) or not inner or data.draw(st.integers(0, 4)) == 0:
+            break
+        section = inner
+    section[path[-1]] = data.draw(LEAVES)
+    folder = tmp_path_factory.mktemp("edited") / "runs" / RUN
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(content), encoding="utf-8")
+    loaded = load_records(folder.parent.parent)
+    assert len(loaded.records) + len(loaded.skipped) == 1
+    for line in loaded.skipped:
+        assert str(folder / "record.json") in line and "\n" not in line
+    for record in loaded.records:
+        if record.status == "done":
+            assert values(record) == pytest.approx(values(RECORDS[RUN]))
+
+
+def values(record: Record) -> dict[str, float]:
+    """Return every figure that tables show, by dotted key."""
+    splits = {"in": record.in_domain, **record.targets}
+    shown = {name: (one.value, one.miou, *one.per_class.values()) for name, one in splits.items() if one}
+    summary = record.summary.model_dump() if record.summary else {}
+    return flat({"summary": {key: summary[key] for key in ("in_domain", "ood", "gap")}}) | {
+        f"{name}.{place}": value for name, held in shown.items() for place, value in enumerate(held)
+    }
 
 
 def test_corruptions_make_up_mpc_and_rpc(make: MakeRecord) -> None:

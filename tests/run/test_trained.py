@@ -114,7 +114,7 @@ def test_what_is_not_there_is_said(trained, shop, tiny_benchmark):
     results = shop.store.root
     name = trained.record.run_id
     assert find_record(name[:-4], results).run_id == name
-    with pytest.raises(DataError, match="no such run; did you mean"):
+    with pytest.raises(DataError, match=r"\(runs there: 1\); did you mean"):
         find_record(name.replace("finetune", "fintune"), results)
     for change in ({"classes": trained.record.classes[::-1]}, {}):
         spec = trained.record.spec.model_copy(update={} if change else {"benchmark_version": 7})
