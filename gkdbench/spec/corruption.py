@@ -7,7 +7,8 @@
         of: {...}             # left out: the in-domain split
 
 Kinds and severities are those of ImageNet-C (Hendrycks and Dietterich, ICLR 2019, arXiv 1903.12261), applied to images
-of any size as in Pascal-C and Cityscapes-C (Michaelis et al., arXiv 1907.07484).
+of any size as in Pascal-C, COCO-C and Cityscapes-C (Michaelis et al., arXiv 1907.07484), whose code (imagecorruptions)
+is not ImageNet-C's to the pixel: its elastic_transform is much weaker at severities 1 and 2.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,8 @@ from gkdbench.data.corruptions.kept import KeptImages
 from gkdbench.data.corruptions.materialise import Work, materialise, outstanding
 from gkdbench.data.dataset import BoxDataset, Dataset
 from gkdbench.errors import DataError
-from gkdbench.spec.corruption import Kind
+from gkdbench.spec.corruption import EVERY_KIND, Kind
+from gkdbench.spec.digest import digest
 from gkdbench.spec.objects import Objects
 
 KINDS: tuple[Kind, ...] = ("impulse_noise", "pixelate")
@@ -121,6 +122,18 @@ def test_the_digest_says_what_was_done_to_what(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(corrupting, "VERSION", "9")
     digests.add(corrupted_digest("fog", 1, "one"))
     assert len(digests) == 5
+
+
+def test_what_was_made_of_six_pictures_of_frost_counts_no_more(tmp_path: Path) -> None:
+    for kind in EVERY_KIND:
+        before = digest(["imagecorruptions-imaug", "1.1.5", kind, 3, 1, "inner"])
+        assert (corrupted_digest(kind, 3, "inner") == before) == (kind != "frost"), kind
+        kept = KeptImages(tmp_path, OF, kind, 3)
+        kept.begin(["a"])
+        manifest = kept.folder / "manifest.json"
+        assert kept.usable()
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"seed_rule": 1}))
+        assert kept.usable() == (kind != "frost"), kind
 
 
 @pytest.mark.parametrize("workers", [1, 2])

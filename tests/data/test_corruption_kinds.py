@@ -2,9 +2,12 @@ import hashlib
 import multiprocessing
 import random
 import threading
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import lru_cache
 from importlib import import_module
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -47,12 +50,26 @@ def available() -> list[str]:
     return [kind for kind in EVERY_KIND if kind in PLAIN or library.importlib.util.find_spec("imagecorruptions")]
 
 
+def frost_from(pictures: range, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the library draw one of these of its six pictures of frost, and nothing else otherwise."""
+    real = np.random.randint
+
+    def drawn(low: int, high: int | None = None) -> int:
+        return pictures[int(real(len(pictures)))] if (low, high) == (6, None) else int(real(low, high))
+
+    monkeypatch.setattr(np.random, "randint", drawn)
+
+
 @needs_library
 @pytest.mark.parametrize("kind", EVERY_KIND)
 @pytest.mark.parametrize("size", [(48, 70), (96, 33)])
-def test_equal_to_the_library_under_its_own_seed(kind: Any, size: tuple[int, int]) -> None:
+def test_equal_to_the_library_under_its_own_seed(
+    kind: Any, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs = import_module("imagecorruptions")
     image = scene(*size)
+    if kind == "frost":
+        frost_from(range(5), monkeypatch)
     for severity in SEVERITIES:
         before = np.random.get_state()
         np.random.seed(77 + severity)
@@ -61,6 +78,38 @@ def test_equal_to_the_library_under_its_own_seed(kind: Any, size: tuple[int, int
         np.random.set_state(before)
         found = corrupt(image, kind, severity, 77 + severity)
         assert found.dtype == np.uint8 and np.array_equal(found, wanted), severity
+
+
+@needs_library
+def test_frost_is_drawn_from_the_five_pictures_of_imagenet_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, read = cv2.imread, []
+
+    @lru_cache
+    def picture(path: str) -> Any:
+        return real(path)
+
+    def spy(path: Any) -> Any:
+        read.append(Path(path).stem)
+        return picture(str(path))
+
+    monkeypatch.setattr(cv2, "imread", spy)
+    image = scene(40, 52)
+    for seed in range(250):
+        corrupt(image, "frost", 3, seed)
+    times = Counter(read)
+    assert sorted(times) == ["frost1", "frost2", "frost3", "frost4", "frost5"]
+    # 50 each on average, with a standard deviation of 6.3
+    assert min(times.values()) > 25 and max(times.values()) < 75
+
+
+@needs_library
+def test_the_sixth_picture_of_frost_would_be_milder(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = import_module("imagecorruptions")
+    image = scene(200, 300).astype(int)
+    ours = [np.abs(corrupt(image.astype(np.uint8), "frost", 3, seed) - image).mean() for seed in range(12)]
+    frost_from(range(5, 6), monkeypatch)
+    sixth = [np.abs(theirs.corrupt(image.astype(np.uint8), 3, "frost") - image).mean() for _ in range(4)]
+    assert max(sixth) < np.mean(ours)
 
 
 @needs_library
@@ -199,7 +248,7 @@ def test_without_the_library_the_plain_kinds_remain(monkeypatch: pytest.MonkeyPa
 
 
 def test_seeds_and_pixels_are_those_of_earlier_runs() -> None:
-    """Other numbers would make recorded runs incomparable: then raise SEED_RULE."""
+    """Other numbers would make recorded runs incomparable: then raise it in SEED_RULES."""
     assert corruption_seed("2007_000027", "fog", 3) == 329731026
     image = (np.arange(40 * 40 * 3) % 251).astype(np.uint8).reshape(40, 40, 3)
     for kind, mark in {"impulse_noise": "efde2a7fa7b4", "pixelate": "11e158ea40f0"}.items():

@@ -1,1 +1,1 @@
-"""Corrupted images: ImageNet-C's kinds and severities, repeatable bit for bit, on the fly or kept on disk."""
+"""Corrupted images: the kinds and severities of Pascal-C, repeatable bit for bit, on the fly or kept on disk."""

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.corruptions.corrupt import SEED_RULE, corruption_seed
+from gkdbench.data.corruptions.corrupt import SEED_RULES, corruption_seed
 from gkdbench.data.corruptions.library import LIBRARY, VERSION
 from gkdbench.errors import DataError
 from gkdbench.spec.corruption import Kind, target_name
@@ -104,7 +104,7 @@ class KeptImages:
             "severity": self.severity,
             "library": LIBRARY,
             "version": VERSION,
-            "seed_rule": SEED_RULE,
+            "seed_rule": SEED_RULES[self.kind],
         }
 
     def _write(self, path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The corruptions of imagecorruptions-imaug, drawn from a generator of their own.
+"""The corruptions of imagecorruptions-imaug, drawn from a generator of their own; frost from its first five pictures.
 
 The library draws from numpy's global generator, which every thread of a process shares and which is not ours to seed.
 Here each call runs the library's functions with a seeded generator in that one's place: the draws are those that
@@ -36,11 +36,23 @@ _TAKES_SEED = ("impulse_noise", "glass_blur")
 class _Numpy:
     """numpy, with another generator where its global one is."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.RandomState(seed)
+    def __init__(self, random: np.random.RandomState) -> None:
+        self.random = random
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
+
+
+class _FrostDraws(np.random.RandomState):
+    """Draws from five of the library's six pictures of frost, in whose list the sixth is by far the weakest.
+
+    ImageNet-C's code (hendrycks/robustness, make_imagenet_c.py) and that of Pascal-C (bethgelab/imagecorruptions) list
+    six as well and draw a number below five.
+    """
+
+    def randint(self, low: int, high: int | None = None) -> int:  # type: ignore[override]
+        """Return a number below `low`, or from `low` to below `high`."""
+        return int(super().randint(5 if (low, high) == (6, None) else low, high))
 
 
 def check_installed(kind: str) -> None:
@@ -72,7 +84,8 @@ def _functions() -> ModuleType:
 def corrupted_by_library(image: NDArray[np.uint8], kind: Kind, severity: int, seed: int) -> NDArray[np.uint8]:
     """Return what the library makes of an image [H, W, 3] for a seed below 2**32."""
     module = _functions()
-    names = {**vars(module), "np": _Numpy(seed)}
+    draws = _FrostDraws(seed) if kind == "frost" else np.random.RandomState(seed)
+    names = {**vars(module), "np": _Numpy(draws)}
     for name, value in vars(module).items():
         if isinstance(value, FunctionType) and value.__module__ == module.__name__:
             # the same code, with `np` looked up in `names`
