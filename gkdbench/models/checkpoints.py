@@ -12,8 +12,9 @@ from torch import Tensor
 
 from gkdbench.errors import DataError
 
-NESTS = ("state_dict", "model", "teacher", "student", "model_state_dict", "model_ema")
-"""Keys under which releases keep the model, in this order: DINO keeps teacher and student, its teacher is judged."""
+NESTS = ("state_dict", "model", "module", "teacher", "student", "model_state_dict", "model_ema")
+"""Keys under which releases keep the model, in this order: of EVA-02's first three the study takes the first that is
+there; DINO keeps teacher and student, its teacher is judged."""
 PREFIXES = ("module.", "_orig_mod.", "student.backbone.", "student.", "backbone.", "encoder.")
 """What stands before the encoder's names: wrappers; the study's student; the backbone of DINO and of segmentors."""
 PART_BYTES = 2**27
@@ -95,17 +96,21 @@ def _can_map(path: Path) -> bool:
 
 
 def _flat(content: Any, path: Path) -> dict[str, Tensor]:
-    for _ in range(3):
-        if not isinstance(content, Mapping):
-            raise DataError(f"{path}: holds a {type(content).__name__}, not a mapping of tensors")
-        found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        nests = [key for key in NESTS if isinstance(content.get(key), Mapping)]
-        if len(found) > 1 or not nests:
-            break
-        content = content[nests[0]]
+    if not isinstance(content, Mapping):
+        raise DataError(f"{path}: holds a {type(content).__name__}, not a mapping of tensors")
+    found = _unnested(content, 3)
     if not found:
         raise DataError(f"{path}: holds no tensors (keys: {', '.join(map(str, list(content)[:8])) or 'none'})")
     return found
+
+
+def _unnested(content: Mapping[Any, Any], depth: int) -> dict[str, Tensor]:
+    """Return the tensors of the first nest that has any, else those that stand in the mapping itself."""
+    inside = (content[key] for key in NESTS if depth and isinstance(content.get(key), Mapping))
+    for nest in inside:
+        if found := _unnested(nest, depth - 1):
+            return found
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 
 def _line(error: Exception) -> str:

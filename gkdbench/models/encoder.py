@@ -48,7 +48,6 @@ class Encoder(nn.Module):
         super().__init__()
         self.entry = entry
         self.model = _create(entry)
-        settings = self.model.pretrained_cfg
         self.is_transformer = hasattr(self.model, "patch_embed") and hasattr(self.model, "blocks")
         self.prefix = int(getattr(self.model, "num_prefix_tokens", 0))
         self.width = int(self.model.num_features)
@@ -63,8 +62,7 @@ class Encoder(nn.Module):
         self.mask_token = (
             nn.Parameter(torch.zeros(self.width)) if self.can_mask else None
         )  # zero: as the official code starts
-        mean = entry.mean or settings["mean"]
-        std = entry.std or settings["std"]
+        mean, std = _normalisation(entry, self.model.pretrained_cfg)
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
@@ -230,6 +228,26 @@ def _into(found: dict[int, QKV], number: int) -> Any:
         found[number] = parts
 
     return put
+
+
+def _normalisation(entry: ModelEntry, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """Return mean and deviation of an entry; `settings` are those of the architecture's default weights.
+
+    Raises UsageError where timm states others for the weights that the entry names: they would be fed wrong images.
+    """
+    given = {"mean": entry.mean, "std": entry.std}
+    hub = (entry.weights and entry.weights.hub) or ""
+    try:
+        named = timm.get_pretrained_cfg(hub.removeprefix("timm/")) if hub.startswith("timm/") else None
+    except RuntimeError:  # a repository that this version of timm does not know
+        named = None
+    for key, value in given.items():
+        if value is None and named is not None and tuple(getattr(named, key)) != tuple(settings[key]):
+            raise UsageError(
+                f"models.yaml: the weights {hub!r} have {key} {list(getattr(named, key))}, and {entry.timm!r} by "
+                f"default {list(settings[key])}; the entry must state its {key}"
+            )
+    return given["mean"] or settings["mean"], given["std"] or settings["std"]
 
 
 def _create(entry: ModelEntry) -> Any:

@@ -57,7 +57,8 @@ class ModelEntry(Strict):
     resampling: Resampling | None = None
     """How kernels and position embeddings come to another size; None: as timm does, at the architecture's patch."""
     mean: tuple[float, float, float] | None = None
-    """Normalisation of images in [0, 1]; None: what timm states for the architecture."""
+    """Normalisation of images in [0, 1]; None: what timm states for the architecture, where that is also what it states
+    for the weights that `hub` names."""
     std: tuple[float, float, float] | None = None
 
 

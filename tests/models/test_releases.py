@@ -46,10 +46,21 @@ def equal(encoder: Encoder, tensors: dict[str, Tensor], tolerance: float = 0.0) 
     )
 
 
+def other(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+
+
 DINOV2 = "vit_small_patch14_dinov2"
 WRAPPED = {
     "bare": lambda t: t,
     "model": lambda t: {"model": t, "epoch": 3, "args": argparse.Namespace(lr=1e-3)},
+    "module": lambda t: {"module": t, "global_step": torch.tensor(3), "loss_scale": torch.tensor(1.0)},
+    "module twice": lambda t: {"module": {f"module.{k}": v for k, v in t.items()}},
+    "module in model in state_dict": lambda t: {"state_dict": {"model": {"module": t}, "epoch": 3}},
+    "state_dict beside model beside module": lambda t: {"module": other(t), "model": other(t), "state_dict": t},
+    "model beside module": lambda t: {"module": other(t), "model": t},
+    "module beside teacher": lambda t: {"teacher": other(t), "module": t},
+    "an empty model beside module": lambda t: {"model": {"name": "eva"}, "module": t},
     "state_dict, module.": lambda t: {"state_dict": {f"module.{k}": v for k, v in t.items()}},
     # DINO keeps both and evaluates its teacher
     "DINO": lambda t: {
@@ -158,7 +169,8 @@ def test_dino_without_layer_scale_keeps_that_of_the_study(tmp_path: Path) -> Non
     assert all((block.ls1.gamma == 1).all() for block in encoder.model.blocks)
 
 
-def test_eva02_as_released(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nest", ["state_dict", "model", "module", ""])
+def test_eva02_as_released(tmp_path: Path, nest: str) -> None:
     arguments = {**SMALL, "global_pool": "token"}
     torch.manual_seed(0)
     for name in ("eva02_tiny_patch14_224", "eva02_base_patch14_224"):
@@ -168,7 +180,7 @@ def test_eva02_as_released(tmp_path: Path) -> None:
                     "lm_head.weight": torch.rand(3, 24), "lm_head.bias": torch.rand(3)}  # fmt: skip
         released = {key.replace("fc1_g", "w1").replace("fc1_x", "w2"): t for key, t in released.items()}
         released = {key.replace("mlp.fc2", "mlp.w3"): t for key, t in released.items()}
-        torch.save({"model": released}, tmp_path / "eva.pt")
+        torch.save({nest: released} if nest else released, tmp_path / "eva.pt")
         entry = ModelEntry.model_validate(
             {"description": "-", "role": "foundation", "timm": name, "licence": "-", "arguments": arguments,
              "weights": {"files": ["eva.pt"]}}
