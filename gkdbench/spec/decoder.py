@@ -7,7 +7,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from gkdbench.errors import UsageError
 from gkdbench.spec.augmentation import Share
-from gkdbench.spec.documents import Strict, nearest
+from gkdbench.spec.documents import Added, Strict, nearest
 from gkdbench.spec.recipe import Positive
 from gkdbench.spec.task import TaskName
 
@@ -61,7 +61,7 @@ class SemFPNDecoder(_Pyramid):
 
 
 class Mask2FormerDecoder(_Pyramid):
-    """Mask2Former: queries that each give a class and a mask. Defaults: the study's."""
+    """Mask2Former: queries that each give a class and a mask. Defaults: the study's, but for `init`."""
 
     name: Literal["mask2former"]
     width: Positive = 256
@@ -80,6 +80,8 @@ class Mask2FormerDecoder(_Pyramid):
     dice_weight: float = 5.0
     no_object_weight: float = 0.1
     """Weight of the "no object" class in the classification loss."""
+    init: Annotated[Literal["transformers", "mmdet"], Added()] = "transformers"
+    """Whose initialisation: that of transformers, most of it N(0, 0.02), or that of mmdet, which the study has."""
 
     @model_validator(mode="after")
     def _divides(self) -> "Mask2FormerDecoder":

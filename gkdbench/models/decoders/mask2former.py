@@ -25,6 +25,7 @@ from transformers.modeling_outputs import BackboneOutput
 from transformers.utils import logging
 
 from gkdbench.models.decoders.head import Decoded, SegmentationHead
+from gkdbench.models.decoders.mask2former_init import initialise_as_mmdet
 from gkdbench.spec.decoder import Mask2FormerDecoder
 
 FINEST = 4
@@ -117,6 +118,8 @@ class Mask2Former(SegmentationHead):
         self.num_classes = num_classes
         with _without_warnings():  # that another backbone than Swin is no official combination
             self.net = Mask2FormerForUniversalSegmentation(mask2former_config(widths, num_classes, spec))
+        if spec.init == "mmdet":
+            initialise_as_mmdet(self.net)
 
     def forward(self, maps: Sequence[Tensor], grid: tuple[int, int]) -> DecodedMasks:
         """Decode maps [B, C_i, h_i, w_i] at strides 4, 8, 16 and 32."""
