@@ -1,20 +1,22 @@
 """mmdet's initialisation of Mask2Former's head, for the model of transformers.
 
-What is drawn how, with bias zero where none is named (mmdet 3, files below open-mmlab/mmdetection):
+What is drawn how; biases that are not named are zero:
 
-| part | weights | file |
+| part | weights | said by |
 | --- | --- | --- |
-| pixel decoder's input convolutions | Xavier uniform | mmdet/models/layers/msdeformattn_pixel_decoder.py |
-| its lateral, output and mask convolutions | Caffe2's Xavier | the same |
-| values and outputs of its deformable attention | Xavier uniform | open-mmlab/mmcv, mmcv/ops/multi_scale_deform_attn.py |
-| its offsets and attention weights | zero, offsets' bias on rays | the same |
-| its feed-forward layers | Xavier normal, torch's bias | msdeformattn_pixel_decoder.py |
-| query decoder: attention, feed-forward layers | Xavier normal, torch's bias in the latter | mmdet/models/dense_heads/mask2former_head.py |
-| classes, mask embedding | torch's linear layer | the same |
-| queries, level embeddings | N(0, 1) | the same two |
+| input convolutions of the pixel decoder | Xavier uniform | 1 |
+| its lateral, output and mask convolutions | Caffe2's Xavier | 1 |
+| values and outputs of its deformable attention | Xavier uniform | 2 |
+| its offsets and attention weights | zero, the offsets' bias on rays | 2 |
+| its feed-forward layers | Xavier normal, torch's bias | 1 |
+| attention and feed-forward layers of the queries | Xavier normal, torch's bias in the latter | 3 |
+| classes, mask embedding | torch's linear layer | 3 |
+| queries, level embeddings | N(0, 1) | 1, 3 |
 
-Caffe2's Xavier is uniform with variance 1 / fan-in (open-mmlab/mmengine, mmengine/model/weight_init.py). Queries, keys and
-values of an attention are one matrix there, of three times the width, so their Xavier has twice the fan.
+1: mmdetection 3, mmdet/models/layers/msdeformattn_pixel_decoder.py; 2: mmcv, mmcv/ops/multi_scale_deform_attn.py;
+3: mmdet/models/dense_heads/mask2former_head.py. Caffe2's Xavier is uniform with variance 1 / fan-in (mmengine,
+mmengine/model/weight_init.py). Queries, keys and values of an attention are one matrix there, of three times the width,
+so their Xavier has twice the fan.
 """
 
 import math
