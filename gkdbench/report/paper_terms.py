@@ -1,6 +1,6 @@
 """Whether runs were made on the terms that a study's table is about; if not, why not, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -32,13 +32,17 @@ def departures(row: MethodRow) -> list[str]:
     return found
 
 
-def other_method(row: MethodRow, defaults: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Say why a row of a method's name is not that method as it comes: options, or code from elsewhere."""
+def other_method(row: MethodRow, defaults: Mapping[str, Mapping[str, Any]], wanted: Sequence[str]) -> list[str]:
+    """Say why a row of a method's name is not that method with the options wanted: others, or code from elsewhere.
+
+    wanted: options as `NAME=VALUE`; all others at the method's defaults.
+    """
     record = row.records[0]
     found = []
-    options = shown_options(record, defaults)
-    if options:
-        found.append(f"options that are not the method's defaults ({options}).")
+    options, stated = shown_options(record, defaults), ", ".join(sorted(wanted))
+    if options != stated:
+        meant = f"the row's {stated}" if stated else "the method's defaults"
+        found.append(f"options that are not {meant} ({options or 'none'}).")
     source = record.spec.method_source
     if source.rpartition(" ")[0] != OURS:
         found.append(f"code of {source}, not gkdbench's own method of this name.")

@@ -203,13 +203,14 @@ class _Answers:
         """Return the measured lines of a printed row, by method."""
         return tuple(line for method in methods for line in lines_of(self._parts(number, method), printed))
 
-    def _parts(self, number: Published, method: str) -> list[Part]:
+    def _parts(self, number: Published, reading: str) -> list[Part]:
+        method, *options = reading.split(" -o ")
         parts = []
         for index, column in enumerate(self._layout.columns):
             if column.measured is None:
                 continue
             for runs in self._found.get(self._wanted(number, column.measured, method), []):
-                own = [] if is_teacher(runs.first) else other_method(runs.row, self._defaults)
+                own = [] if is_teacher(runs.first) else other_method(runs.row, self._defaults, options)
                 preset = column.measured.preset or self._layout.preset
                 part = part_of(index, column.measured, runs, preset, own)
                 if part.comparable:

@@ -84,16 +84,20 @@ class TableColumn(Strict):
         return f"{self.group} → {self.title}" if self.group else self.title
 
 
+Reading = Annotated[str, Field(pattern=r"^\S+( -o \w+=\S+)*$")]
+"""A method, with options where it must not have been run at its defaults: `NAME -o OPTION=VALUE ...`."""
+
+
 class PrintedRows(Strict):
     """How printed rows are found among runs. A printed name maps to a method, to several readings of it, or to none."""
 
-    methods: dict[str, str | list[str] | None] = {}
+    methods: dict[str, Reading | list[Reading] | None] = {}
     undistilled: list[str] = []
     """Methods without a teacher that answer rows of a network which nobody distilled, one line each."""
     models: dict[str, Name] = {}
     """Printed initialisation and size, as `DeiT ViT-B` -> name in models.yaml."""
     decoders: dict[str, str] = {}
-    more: dict[str, str] = {}
+    more: dict[str, Reading] = {}
     """Rows that nobody printed, title -> method: shown once they have runs, with the models of the first row."""
 
     def readings(self, printed: str) -> list[str]:

@@ -50,6 +50,28 @@ def test_what_was_measured_stands_below_what_is_printed(study: MakeRecord) -> No
     assert "15 corruptions" in average and "at severities 1 to 5" in average and "gaussian_noise-1" not in average
 
 
+def test_cwds_row_is_that_on_features(study: MakeRecord) -> None:
+    default = {"on": "logits", "temperature": 4.0}
+    features = {"on": "features", "temperature": 4.0}
+    runs = [
+        corrupted(study, "cwd", 0, [56.0] * 75, spec_options=features, spec_defaults=default),
+        corrupted(study, "cwd", 1, [40.0] * 75, spec_options=features | {"temperature": 1.0}, spec_defaults=default),
+        corrupted(study, "cwd", 2, [50.0] * 75, spec_options=default, spec_defaults=default),
+    ]
+    table = table10(runs)
+    notes = dict(table.footnotes)
+    lines = {row.cells[0].text: (row, [notes[letter] for letter in row.letters]) for row in table.rows
+             if row.head == "CWD" and row.kind == "measured"}  # fmt: skip
+    row, _ = lines["cwd (on=features), n=1: no interval"]
+    assert row.cells[-1].text == "56.0 (-0.3)"
+    for label, said in (
+        ("cwd (on=features, temperature=1.0)", "the row's on=features (on=features, temperature=1.0)"),
+        ("cwd", "the row's on=features (none)"),
+    ):
+        row, told = lines[f"{label}, n=1: no interval"]
+        assert "(" not in row.cells[-1].text and any(f"options that are not {said}" in note for note in told)
+
+
 def test_a_run_with_other_targets_gets_its_footnote(study: MakeRecord) -> None:
     some = [name for name, split in VOC.targets.items() if split.severity == 3]
     values = [73.0] * len(VOC.targets)

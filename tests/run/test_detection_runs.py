@@ -151,7 +151,9 @@ def test_a_method_on_scores_of_pixels_is_unsupported_with_its_reason(do, shop, m
     assert trained(shop) == []  # nothing was trained for it
 
 
-def test_cwd_runs_on_features(do):
+def test_cwd_runs_on_features_and_says_so_where_it_does_not(do):
+    (refused,) = do("cwd")
+    assert refused.status == "unsupported" and "-o on=features does not" in refused.reason
     (record,) = do("cwd", options=("on=features",))
     assert record.status == "done" and record.stages[-1].losses["cwd"] > 0
 
