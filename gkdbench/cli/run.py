@@ -46,7 +46,7 @@ def run(
     ] = "",
     option: Annotated[
         list[str] | None,
-        typer.Option("-o", "--option", help="NAME=VALUE of a method, or recipe.STAGE.FIELD=VALUE."),
+        typer.Option("-o", "--option", help="NAME=VALUE of a method, recipe.STAGE.FIELD=VALUE, or limits.ROLE=IMAGES."),
     ] = None,
     repeat: Annotated[str, typer.Option("--from", help="Repeat a run: its record.json or run id.")] = "",
     results: Annotated[Path, typer.Option(help="Results directory.")] = Path("results"),

@@ -12,6 +12,8 @@ from gkdbench.spec.documents import Added, Strict
 
 Rate = Annotated[float, Field(gt=0)]
 STAGE_NAMES = ("proxy", "source", "task", "joint", "teacher")
+Role = Literal["source", "val", "target", "proxy"]
+"""What a split is read for."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Preset(Strict):
     """One affordable or faithful way to run a benchmark: how many images, and a recipe per stage name."""
 
     description: str
-    limits: dict[Literal["source", "val", "target", "proxy"], Positive] = {}
+    limits: dict[Role, Positive] = {}
     """Largest number of images per role; a role left out is used whole."""
     proxy: StageRecipe
     source: StageRecipe

@@ -24,7 +24,8 @@ from gkdbench.spec.documents import nearest, parse
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method, recorded_name
 from gkdbench.spec.method_source import MethodSource
-from gkdbench.spec.recipe import STAGE_NAMES, Preset, StageRecipe
+from gkdbench.spec.preset_options import SECTIONS, changed_preset, check_name, marks_of, options_of
+from gkdbench.spec.recipe import Preset
 from gkdbench.spec.task import TASKS
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Selection:
     preset: str | None = None
     targets: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    """`name=value` for a method option, `recipe.STAGE.FIELD=value` for a recipe field."""
+    """`name=value` for a method option, `recipe.STAGE.FIELD=value` for a recipe field, `limits.ROLE=value` for how many
+    images of a role are read."""
     teacher_seed: int = 0
     with_teacher: bool = True
     skip_check: bool = False
@@ -142,7 +144,7 @@ def _augmented(inference: Inference, texts: tuple[str, ...]) -> Inference:
 def selection_of(record: "RunSpecRecord", benchmark: str | None = None) -> Selection:
     """Return the selection that repeats a recorded run."""
     options = [f"{name}={value}" for name, value in record.options.items()]
-    options += [f"recipe.{name}={value}" for name, value in record.recipe_overrides.items()]
+    options += options_of(record.recipe_overrides)
     return Selection(
         methods=(recorded_name(record.method, record.method_source),),
         settings=(record.setting,),
@@ -173,14 +175,15 @@ def _without_repeats(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:
 def _teacher_run(
     source: BenchmarkSource, name: str, setting: SettingSpec, selection: Selection
 ) -> RunSpec:
-    recipe_only = tuple(o for o in selection.options if o.startswith("recipe."))
+    # those of the preset alone
+    options = tuple(option for option in selection.options if "." in option.partition("=")[0])
     own = Selection(
         methods=(setting.teacher_method,),
         pair=selection.pair,
         weights=selection.weights,
         preset=selection.preset,
         targets=selection.targets,
-        options=recipe_only,
+        options=options,
         teacher_seed=selection.teacher_seed,
         skip_check=selection.skip_check,
     )
@@ -208,13 +211,11 @@ def _run(
             f"{nearest(pair, known)} (known: {', '.join(known)}; or any two models: {error})"
         ) from error
     method = find_method(method_name)
-    method_options, recipe_options = _split_options(selection.options)
+    method_options, preset_options = _split_options(selection.options)
     preset_name = selection.preset or benchmark.default_preset
-    preset, overrides = _preset(benchmark, preset_name, recipe_options)
+    preset, overrides = changed_preset(benchmark, preset_name, preset_options)
     targets = _targets(benchmark, selection.targets)
-    marks = []
-    if overrides:
-        marks.append("custom recipe")
+    marks = marks_of(overrides)
     if set(targets) != set(benchmark.targets):
         marks.append("other targets")
     if benchmark.inference.tta:
@@ -260,54 +261,21 @@ def parse_weights(texts: Iterable[str]) -> dict[str, Path]:
 
 
 def _split_options(options: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Sort `-o` texts into method options and recipe fields."""
+    """Sort `-o` texts into method options and what they change of the preset."""
     method: dict[str, str] = {}
-    recipe: dict[str, str] = {}
+    preset: dict[str, str] = {}
     for text in options:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"-o {text}: options are written NAME=VALUE")
-        kind, key = (recipe, name.removeprefix("recipe.")) if name.startswith("recipe.") else (method, name)
-        if key in kind:
+        section, dot, _ = name.partition(".")
+        if dot:
+            check_name(f"-o {text}: no section", section, SECTIONS, "sections")
+        kind = preset if dot else method
+        if name in kind:
             raise UsageError(f"-o {text}: option {name!r} is given twice")
-        kind[key] = value
-    return method, recipe
-
-
-def _preset(
-    benchmark: Benchmark, name: str, overrides: Mapping[str, str]
-) -> tuple[Preset, dict[str, Any]]:
-    if name not in benchmark.presets:
-        known = list(benchmark.presets)
-        raise UsageError(
-            f"--preset: benchmark {benchmark.name!r} has no preset {name!r}{nearest(name, known)}"
-            f" (known: {', '.join(known)})"
-        )
-    preset = benchmark.presets[name]
-    content = preset.model_dump(mode="json")
-    fields_given: list[tuple[str, str]] = []
-    for key, text in overrides.items():
-        stage, _, field_name = key.partition(".")
-        if stage not in STAGE_NAMES:
-            raise UsageError(
-                f"-o recipe.{key}: no stage {stage!r}{nearest(stage, STAGE_NAMES)}"
-                f" (recipe.STAGE.FIELD; stages: {', '.join(STAGE_NAMES)})"
-            )
-        fields = [f for f in StageRecipe.model_fields if f not in ("augmentation", "size", "betas")]
-        if field_name not in fields:
-            raise UsageError(
-                f"-o recipe.{key}: a recipe has no field {field_name!r}{nearest(field_name, fields)}"
-                f" (fields: {', '.join(fields)})"
-            )
-        content[stage][field_name] = None if text.lower() == "none" else text
-        fields_given.append((stage, field_name))
-    wanted = parse(Preset, content, f"-o recipe (preset {name!r})")
-    changed = {
-        f"{stage}.{field_name}": getattr(wanted.stage(stage), field_name)
-        for stage, field_name in fields_given
-        if getattr(wanted.stage(stage), field_name) != getattr(preset.stage(stage), field_name)
-    }
-    return wanted, changed
+        kind[name] = value
+    return method, preset
 
 
 def _targets(benchmark: Benchmark, names: tuple[str, ...]) -> dict[str, Split]:

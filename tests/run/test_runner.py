@@ -76,6 +76,28 @@ def test_changing_a_later_stage_keeps_the_earlier_ones(do, shop):
     assert second.run_id != first.run_id and second.marks == ["custom recipe", "limit"]
 
 
+def test_other_sizes_and_limits_are_marked_run_and_repeated(do, shop, tiny_benchmark):
+    (plain,) = do("gkd")
+    (one,) = do("gkd", options=("recipe.task.size=16x32", "limits.target=1", "limits.source=3"))
+    assert one.status == "done" and one.marks == ["custom recipe", "custom limits", "limit"]
+    assert {name: result.n_images for name, result in one.targets.items()} == {"dusk": 1, "dawn": 1}
+    assert one.spec.recipe["task"]["size"] == [16, 32] and one.digest != plain.digest
+    assert one.targets["dusk"].protocol == plain.targets["dusk"].protocol  # judged as ever
+    again = read_record(shop.store.run_folder(one.run_id) / "record.json")
+    (spec,) = resolve(selection_of(again.spec, benchmark=str(tiny_benchmark.yaml)))
+    assert run_digest(spec, DataDigests(spec, shop.place)) == one.digest
+
+
+def test_a_size_of_no_whole_patches_is_named_before_anything_is_trained(do, shop):
+    for option, said in (
+        ("recipe.task.size=33x48", "on the 33x48 images of recipe 'task'"),
+        ("recipe.proxy.size=36", "on the 36x36 images of recipe 'proxy'"),
+    ):
+        with pytest.raises(DataError, match=said + ".*are no whole patches of 8 .*; change the recipe's size"):
+            do("gkd", options=(option,))
+        assert not any("stage" in title for title in shop.display.begun)
+
+
 def test_adding_a_target_never_retrains(do, shop):
     do("finetune", targets=("dusk",))
     (record,) = do("finetune")

@@ -176,6 +176,7 @@ def recorded(run: RunSpec) -> RunSpecRecord:
     [
         {},
         {"options": ("target=mse", "masked=false", "weight=1e-05", "recipe.task.lr=3e-4", "recipe.task.clip=none")},
+        {"options": ("recipe.task.size=32x64", "limits.target=9", "limits.val=none"), "preset": "smoke"},
         {"methods": ("vanilla_kd",), "options": ("temperature=3", "reduction=element"), "settings": ("f2f",)},
         {"seeds": (4,), "teacher_seed": 2, "preset": "smoke", "decoder": "linear", "targets": ("held-out", "fog")},
         {"methods": ("teacher",), "seeds": (2,), "teacher_seed": 2},
