@@ -73,7 +73,8 @@ def _place(option: str) -> tuple[str, str]:
 
 
 def _value(preset: Preset, section: str, key: str) -> Any:
-    return dict(preset.limits).get(key) if section == "limits" else getattr(preset.stage(section), key)
+    limits: dict[str, int] = {**preset.limits}
+    return limits.get(key) if section == "limits" else getattr(preset.stage(section), key)
 
 
 def _is_none(text: str) -> bool:
