@@ -73,8 +73,9 @@ def _place(option: str) -> tuple[str, str]:
 
 
 def _value(preset: Preset, section: str, key: str) -> Any:
-    limits: dict[str, int] = {**preset.limits}
-    return limits.get(key) if section == "limits" else getattr(preset.stage(section), key)
+    if section == "limits":
+        return next((count for role, count in preset.limits.items() if role == key), None)
+    return getattr(preset.stage(section), key)
 
 
 def _is_none(text: str) -> bool:
