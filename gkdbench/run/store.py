@@ -33,8 +33,8 @@ from gkdbench.spec.recipe import Sight
 STORE_SCHEMA = 1
 ENCODER, HEAD, LOG, FACTS = "encoder.safetensors", "head.safetensors", "log.jsonl", "artefact.json"
 CHECKPOINT = "checkpoint.pt"
-_sound: dict[Path, tuple[tuple[int, int], str]] = {}
-"""Sha256 of files that this process has read, with the size and mtime (ns) they had."""
+_sound: dict[Path, tuple[tuple[int, int, int], str]] = {}
+"""Sha256 of files that this process has read, with the size and times of change (ns) they had."""
 
 
 class FileFacts(Strict):
@@ -150,8 +150,8 @@ def _now(path: Path) -> FileFacts:
     try:
         status = path.stat()
         known = _sound.get(path)
-        if known is None or known[0] != (status.st_size, status.st_mtime_ns):
-            known = _sound[path] = ((status.st_size, status.st_mtime_ns), file_sha256(path))
+        if known is None or known[0] != (status.st_size, status.st_mtime_ns, status.st_ctime_ns):
+            known = _sound[path] = ((status.st_size, status.st_mtime_ns, status.st_ctime_ns), file_sha256(path))
     except OSError as error:
         raise damaged(path.parent, f"{path.name} cannot be read ({error.strerror or error})") from error
     return FileFacts(bytes=status.st_size, sha256=known[1])
