@@ -93,8 +93,11 @@ class _Grids(dict[str, tuple[int, int]]):
         raise DataError(f"stage {role}: the pair has no token grid on its images; change the recipe's size or patch")
 
 
-def _check_sight(spec: RunSpec, stage: str, sight: Sight) -> None:
-    """Raise DataError, with both sides' grids, where one model of the pair cannot see a stage's images."""
+def _check_sight(spec: RunSpec, stage: str, sight: Sight, smallest: int = 1) -> None:
+    """Raise DataError, with both sides' grids, where one model of the pair cannot see a stage's images.
+
+    smallest: tokens that a side of a transformer's grid must have.
+    """
     grids, fault = [], None
     for role, source in (("teacher", spec.teacher), ("student", spec.student)):
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -102,6 +105,10 @@ def _check_sight(spec: RunSpec, stage: str, sight: Sight) -> None:
             try:
                 encoder.resize(sight.size, sight.patch)
                 grids.append(f"{role} {source.name} has a grid of {encoder.grid[0]}x{encoder.grid[1]}")
+                if encoder.is_transformer and min(encoder.grid) < smallest:
+                    decoder = spec.benchmark.decoder.name
+                    short = f"decoder {decoder!r} needs {smallest} tokens a side; change the recipe's size"
+                    fault = fault or UsageError(short)
             except UsageError as error:
                 fault = fault or error
                 grids.append(f"{role} {source.name} can have none")
@@ -226,7 +233,8 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
     for stage in stages:
         recipe = spec.preset.stage(stage.name)
         _check_views(spec, stage, recipe)
-        _check_sight(spec, stage.name, recipe.sight)
+        smallest = spec.benchmark.decoder.smallest_grid if stage.uses_head() else 1
+        _check_sight(spec, stage.name, recipe.sight, smallest)
         keeps_head = stage.uses_head() and "head" not in stage.fresh
         own_head = head_parent if keeps_head else None
         own = PlannedStage(

@@ -1,5 +1,6 @@
 """Decoders as data: which one, how large; the same for every method of a benchmark."""
 
+import math
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, get_args
 
@@ -21,6 +22,11 @@ class _Reading(Strict):
     task: ClassVar[TaskName] = "segmentation"
     """What the decoder is for."""
     reads: list[float]
+
+    @property
+    def smallest_grid(self) -> int:
+        """Tokens that a side of a transformer's grid must have."""
+        return 1
 
     @model_validator(mode="after")
     def _depths(self) -> "_Reading":
@@ -138,6 +144,11 @@ class FasterRCNNDecoder(_Reading):
     """Overlap from which the lower scored of two finds of a class is suppressed."""
     detections: Positive = 100
     """Finds per image at most, the best scored of all classes."""
+
+    @property
+    def smallest_grid(self) -> int:
+        """Tokens of which the coarsest level has one left."""
+        return math.ceil(1 / self.scales[-1])
 
     @model_validator(mode="after")
     def _levels(self) -> "FasterRCNNDecoder":

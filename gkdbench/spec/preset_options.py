@@ -73,9 +73,7 @@ def _place(option: str) -> tuple[str, str]:
 
 
 def _value(preset: Preset, section: str, key: str) -> Any:
-    if section == "limits":
-        return next((count for role, count in preset.limits.items() if role == key), None)
-    return getattr(preset.stage(section), key)
+    return dict[str, int](preset.limits.items()).get(key) if section == "limits" else getattr(preset.stage(section), key)
 
 
 def _is_none(text: str) -> bool:

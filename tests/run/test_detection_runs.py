@@ -16,16 +16,19 @@ from gkdbench.data.corruptions import library
 from gkdbench.data.dataset import open_split
 from gkdbench.engine.detection import judge_boxes
 from gkdbench.engine.interruption import StopFlag
-from gkdbench.errors import GkdbenchError, Interrupted, UsageError
+from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
 from gkdbench.metrics.average_precision import collect
 from gkdbench.metrics.coco_ap import coco_score
 from gkdbench.metrics.voc_ap import voc_score
 from gkdbench.run import detections
 from gkdbench.run.detections import FILE
+from gkdbench.run.digests import DataDigests
+from gkdbench.run.plan import plan_run
 from gkdbench.run.record import read_record
 from gkdbench.run.trained import trained_model
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.objects import Detections, Objects
+from gkdbench.spec.selection import Selection, resolve
 
 RUNS = ("finetune", "frozen", "fitnet_mse", "vitkd", "gkd", "proteus", "g2sd", "tinymim")
 LOGITS = ("vanilla_kd", "dist", "cwd", "cirkd", "af_dcd")
@@ -149,6 +152,18 @@ def test_a_method_on_scores_of_pixels_is_unsupported_with_its_reason(do, shop, m
     )
     assert not (shop.store.run_folder(record.run_id) / FILE).exists()
     assert trained(shop) == []  # nothing was trained for it
+
+
+@pytest.mark.parametrize("size", ["8", "40x8"])
+def test_images_too_small_for_the_coarsest_level_are_named_when_a_run_is_planned(shop, size):
+    def planned(option):
+        (spec,) = resolve(Selection(("finetune",), (), ("streets_det",), options=(option,), with_teacher=False))
+        return plan_run(spec, DataDigests(spec, shop.place), None)
+
+    with pytest.raises(DataError, match=r"has a grid of \dx1; decoder 'faster-rcnn' needs 2 tokens a side; change the"):
+        planned(f"recipe.joint.size={size}")
+    assert planned(f"recipe.proxy.size={size}").stages  # which the method has not
+    assert planned("recipe.joint.size=16").stages[0].recipe.size == (16, 16)
 
 
 def test_cwd_runs_on_features_and_says_so_where_it_does_not(do):

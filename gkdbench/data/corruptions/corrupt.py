@@ -10,7 +10,7 @@ from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.corruption import EVERY_KIND, SEVERITIES, Kind
 from gkdbench.spec.documents import nearest
 
-SEED_RULES: dict[str, int] = {**dict.fromkeys(map(str, EVERY_KIND), 1), "frost": 2}
+SEED_RULES: dict[str, int] = {kind: 2 if kind == "frost" else 1 for kind in EVERY_KIND}
 """By kind. Raise a kind's when what is drawn from a seed changes, and all when corruption_seed does. Frost 2: from five
 pictures, not six."""
 Pixels = NDArray[np.uint8]
