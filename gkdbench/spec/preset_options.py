@@ -73,7 +73,9 @@ def _place(option: str) -> tuple[str, str]:
 
 
 def _value(preset: Preset, section: str, key: str) -> Any:
-    return dict[str, int](preset.limits.items()).get(key) if section == "limits" else getattr(preset.stage(section), key)
+    if section == "limits":
+        return dict[str, int](preset.limits.items()).get(key)
+    return getattr(preset.stage(section), key)
 
 
 def _is_none(text: str) -> bool:
