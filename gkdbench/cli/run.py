@@ -173,7 +173,7 @@ def _run_all(
     absent: dict[str, DataError] = {}
     for spec in specs:
         try:
-            found = None if fresh else finished_run(spec, store, DataDigests(spec, place, known))
+            found = None if fresh else finished_run(spec, store, DataDigests(spec, place, known), say)
         except DataError as error:  # other benchmarks may have their data
             absent.setdefault(str(error), error)
             continue

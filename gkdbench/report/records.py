@@ -9,7 +9,7 @@ from typing import Any
 
 from gkdbench.errors import DataError, GkdbenchError
 from gkdbench.report.bounds import encodable, fault
-from gkdbench.report.recomputed import contradiction
+from gkdbench.run.recomputed import contradiction
 from gkdbench.run.record import Record, find_records, read_record
 from gkdbench.spec.method_names import find_method, is_path, recorded_name
 

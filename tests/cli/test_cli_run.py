@@ -141,6 +141,21 @@ def test_a_finished_run_on_results_that_are_only_read_is_answered(
     assert json.loads(other.stdout)["error"] == "results: no permission to write; choose another --results"
 
 
+def test_a_finished_record_that_was_edited_is_judged_again(invoke: Invoke, tiny_benchmark: Any) -> None:
+    words = command_line(tiny_benchmark, "--json")
+    (first,) = json.loads(invoke(*words).stdout)
+    path = Path("results/runs") / first["run_id"] / "record.json"
+    edited = json.loads(path.read_text())
+    edited["targets"]["dusk"]["value"] = 99.9
+    path.write_text(json.dumps(edited))
+    done = invoke(*words)
+    (again,) = json.loads(done.stdout)
+    said = done.stderr.splitlines()[0]
+    assert said.startswith(f"warning: {path}: key 'targets.dusk.value': 99.9 is written") and "judged again" in said
+    assert again["targets"] == first["targets"] and [stage["cached"] for stage in again["stages"]] == [True]
+    assert json.loads(path.read_text()) == again
+
+
 def test_a_run_beside_an_unwritable_folder_of_stages_is_refused_before_any_work(
     invoke: Invoke, tiny_benchmark: Any
 ) -> None:

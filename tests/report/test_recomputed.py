@@ -18,8 +18,8 @@ from gkdbench.cli.main import app
 from gkdbench.errors import DataError, UsageError
 from gkdbench.report.build import build_report
 from gkdbench.report.image_counts import FILE, counts_of
-from gkdbench.report.recomputed import contradiction
 from gkdbench.report.records import flat, load_records, sound_record
+from gkdbench.run.recomputed import contradiction
 from gkdbench.run.record import Record, read_record, run_name
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"

@@ -8,9 +8,11 @@ import numpy as np
 
 from gkdbench.metrics.confusion import RULES, Score, score
 from gkdbench.metrics.robustness import robustness
-from gkdbench.report.pairing import COUNTED
 from gkdbench.run.record import Record, SplitResult, Summary, run_name
+from gkdbench.spec.task import TASKS
 
+COUNTED = TASKS["segmentation"].metric
+"""The metric of records that hold counts of pixels."""
 ROUNDING = 1e-6
 """Points; sums in another order differ by far less."""
 _MOST = 3
