@@ -73,9 +73,11 @@ def _place(option: str) -> tuple[str, str]:
 
 
 def _value(preset: Preset, section: str, key: str) -> Any:
+    """Return what a preset has in a place, as JSON holds it."""
     if section == "limits":
-        return dict[str, int](preset.limits.items()).get(key)
-    return getattr(preset.stage(section), key)
+        return {str(role): count for role, count in preset.limits.items()}.get(key)
+    found = getattr(preset.stage(section), key)
+    return list(found) if isinstance(found, tuple) else found
 
 
 def _is_none(text: str) -> bool:

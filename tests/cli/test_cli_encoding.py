@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gkdbench.cli.console import print_in_any_encoding, print_json, print_table, say
+from gkdbench.cli.console import command, print_in_any_encoding, print_json, print_table, say
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = next((ROOT / "results" / "published").glob("streets-f2l-gkd-s0-*")).name
@@ -37,7 +37,11 @@ def printed(encoding: str, text: str) -> tuple[str, str, str]:
     table = sys.stdout.buffer.getvalue().decode(encoding)
     sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     print_in_any_encoding()
-    print_json({"text": text})
+
+    def answer(as_json: bool, debug: bool) -> None:
+        print_json({"text": text})
+
+    command(answer)(as_json=True, debug=False)
     sys.stdout.flush()
     say(text)
     said = sys.stderr.buffer.getvalue().decode(encoding)

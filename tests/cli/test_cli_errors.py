@@ -175,7 +175,7 @@ def test_a_refused_write_is_one_line(
 
 def test_repeating_a_run_that_is_not_there(invoke: Invoke, tmp_path: Path) -> None:
     message = one_line(invoke("run", "--from", "streets-f2l-gkd-s0-00000000"), 3)
-    assert message == "results/runs/streets-f2l-gkd-s0-00000000: no such run"
+    assert message.startswith("no run 'streets-f2l-gkd-s0-00000000' in results, its runs/ or published/ (no such")
     (tmp_path / "old.json").write_text('{"schema": 3}')
     assert "record of schema 3" in one_line(invoke("run", "--from", tmp_path / "old.json"), 3)
     (tmp_path / "old.json").write_text("[]")

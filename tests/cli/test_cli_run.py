@@ -138,7 +138,7 @@ def test_a_finished_run_on_results_that_are_only_read_is_answered(
     assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*")} == written
     other = invoke(*words, "--seed", "1")
     assert other.exit_code == 3
-    assert json.loads(other.stdout)["error"] == "results: no permission to write; choose another --results"
+    assert json.loads(other.stdout)["error"] == "results: no permission to write; choose another place"
 
 
 def test_a_finished_record_that_was_edited_is_judged_again(invoke: Invoke, tiny_benchmark: Any) -> None:

@@ -87,10 +87,11 @@ def test_a_run_of_which_nothing_is_left_to_do_loads_no_torch(tiny_benchmark: Any
     """Recognising a finished run takes its digest alone, so a missing torch would not even be noticed."""
     spec = resolve(Selection(methods=("finetune",), benchmarks=(str(tiny_benchmark.yaml),), with_teacher=False))[0]
     place = DataPlace(tiny_benchmark.data_root)
-    identity = run_id(spec, run_digest(spec, DataDigests(spec, place)))
+    digest = run_digest(spec, DataDigests(spec, place))
+    identity = run_id(spec, digest)
     store = Store(tmp_path / "results")
     store.prepare()
-    store.write_record(finished_record(spec, identity))
+    store.write_record(finished_record(spec, digest))
     arguments = ("--benchmark", str(tiny_benchmark.yaml), "--data-root", str(tiny_benchmark.data_root))
     code, output, loaded = start(
         tmp_path, "run", "--method", "finetune", "--no-teacher", "--no-report", "--json", *arguments
@@ -99,10 +100,19 @@ def test_a_run_of_which_nothing_is_left_to_do_loads_no_torch(tiny_benchmark: Any
     assert not loaded & TRAINING
 
 
-def finished_record(spec: RunSpec, identity: str) -> Record:
+def finished_record(spec: RunSpec, digest: str) -> Record:
+    """A record of a model without a fault."""
+    result = {
+        "value": 100.0, "miou": 100.0, "per_class": dict.fromkeys(spec.benchmark.classes, 100.0),
+        "classes_in_mean": 3, "never_predicted": [], "confusion": [[4, 0, 0], [0, 5, 0], [0, 0, 6]], "n_images": 1,
+        "protocol": {"resize": [], "window": None},
+    }  # fmt: skip
     return Record.model_validate(
         {
-            "run_id": identity, "digest": identity, "status": "done", "started": "2026-01-01T00:00:00+00:00",
+            "run_id": run_id(spec, digest), "digest": digest, "in_domain": result,
+            "targets": dict.fromkeys(spec.targets, result),
+            "summary": {"in_domain": 100.0, "ood": 100.0, "gap": 0.0, "worst_target": next(iter(spec.targets))},
+            "status": "done", "started": "2026-01-01T00:00:00+00:00",
             "command": "gkdbench run", "version": "0", "commit": None, "metric": "mIoU",
             "mean_rule": "skip_absent", "classes": list(spec.benchmark.classes),
             "spec": {

@@ -16,6 +16,8 @@ import replays
 import torch
 from recorded import VECTORS, assert_close
 
+from gkdbench.spec.method_names import method_names
+
 REPLAYS: dict[str, Callable[[replays.Case], dict[str, torch.Tensor]]] = {
     "afdcd": replays.af_dcd,
     "cirkd": replays.cirkd,
@@ -30,6 +32,8 @@ REPLAYS: dict[str, Callable[[replays.Case], dict[str, torch.Tensor]]] = {
     "vanilla_kd": replays.vanilla_kd,
     "vitkd": replays.vitkd,
 }
+TO_COME = {"adv_style", "daformer", "hrda", "shade", "tldr"}
+"""Methods that have recorded cases and are not ours yet."""
 
 
 def files() -> list[Path]:
@@ -49,6 +53,9 @@ def read(file: Path) -> replays.Case:
 @pytest.mark.parametrize("file", files(), ids=lambda file: file.stem)
 def test_a_recorded_case_is_reproduced(file: Path) -> None:
     case = read(file)
+    if case.options["method"] in TO_COME:
+        assert case.options["method"] not in method_names()
+        pytest.skip("a case of a method that is to come")
     found = REPLAYS[case.options["method"]](case)
     recorded = {key for key in case.tensors if key.startswith(("out.", "grad."))}
     # what an original returned and we do not compute would be a case that tests nothing

@@ -39,7 +39,7 @@ def runs(*options: str, preset: str = "smoke") -> list[RunSpec]:
 )
 def test_a_size_is_written_in_several_ways(text: str, size: tuple[int, int]) -> None:
     preset, changes = changed(f"recipe.proxy.size={text}")
-    assert preset.proxy.size == size and changes == {"proxy.size": size}
+    assert preset.proxy.size == size and changes == {"proxy.size": list(size)}
     assert preset == SMOKE.model_copy(update={"proxy": SMOKE.proxy.model_copy(update={"size": size})})
 
 

@@ -58,7 +58,7 @@ def read_image(member: Member, bits: int | None = None) -> NDArray[np.uint8]:
     """
     content = member.read()
     with _opened(member, io.BytesIO(content)) as picture:
-        _check_whole(content, member)
+        _check_whole(content)
         depth = _depth(picture, content)
         if depth > 8:
             image = _scaled(picture, content, member, depth, bits)
@@ -79,7 +79,7 @@ def read_labels(member: Member, kind: Literal["ids", "colours", "red16"]) -> Raw
     """Return what a label file holds, [H, W], upright: ids as they are stored, or colours as 0xRRGGBB."""
     content = member.read()
     with _opened(member, io.BytesIO(content)) as picture:
-        _check_whole(content, member)
+        _check_whole(content)
         _check_exact(picture, content, member)
         if kind == "red16":
             return _upright(_red(content, member), picture, content)
@@ -269,7 +269,7 @@ def _opened(member: Member, stream: IO[bytes]) -> Iterator[Image.Image]:
         raise DataError(f"{member}: cannot be read as an image ({said}); get the file again") from error
 
 
-def _check_whole(content: bytes, member: Member) -> None:
+def _check_whole(content: bytes) -> None:
     """Refuse a PNG whose pixels are not those that were written: no decoder here looks at the checksums of them all."""
     at, end = len(_PNG), len(content)
     while content.startswith(_PNG) and at < end:
@@ -277,12 +277,12 @@ def _check_whole(content: bytes, member: Member) -> None:
         stated = at + 8 + length
         needed = kind[:1].isupper()
         if needed and content[stated : stated + 4] != struct.pack(">I", zlib.crc32(content[at + 4 : stated])):
-            raise DataError(f"{member}: is damaged (checksum of {kind.decode('latin-1')}); get the file again")
+            raise ValueError(f"the checksum of its part {kind.decode('latin-1')} is wrong")
         if kind == b"IEND":
             return
         at = stated + 4
     if content.startswith(_PNG):
-        raise DataError(f"{member}: ends before its picture does; get the file again")
+        raise ValueError("it ends before its picture does")
 
 
 def _check_single(picture: Image.Image, member: Member) -> None:
