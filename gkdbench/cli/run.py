@@ -199,7 +199,9 @@ def _run_all(
         from gkdbench.run.data_check import benchmark_of, data_faults
         from gkdbench.run.runner import run as execute
 
-        faults = data_faults(work, place, shop.display, selection.benchmarks, shop.stop.check)
+        first = shop.fabric.is_global_zero  # the others would read the same files
+        faults = data_faults(work, place, shop.display, selection.benchmarks, shop.stop.check) if first else {}
+        faults = shop.fabric.broadcast(faults)
         if len(faults) == 1 and not finished and all(benchmark_of(spec) in faults for spec in work):
             raise next(iter(faults.values()))
         for wrong in faults.values():  # the runs of other benchmarks go on

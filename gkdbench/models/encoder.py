@@ -244,8 +244,8 @@ def _normalisation(entry: ModelEntry, settings: dict[str, Any]) -> tuple[Any, An
     for key, value in given.items():
         if value is None and named is not None and tuple(getattr(named, key)) != tuple(settings[key]):
             raise UsageError(
-                f"models.yaml: the weights {hub!r} have {key} {list(getattr(named, key))}, and {entry.timm!r} by "
-                f"default {list(settings[key])}; the entry must state its {key}"
+                f"model of {entry.timm!r}: the weights {hub!r} have {key} {list(getattr(named, key))}, and by default "
+                f"{list(settings[key])}; its entry in models.yaml must state its {key}"
             )
     return given["mean"] or settings["mean"], given["std"] or settings["std"]
 

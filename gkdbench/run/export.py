@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gkdbench.errors import UsageError
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run.files import make_folder, remove_temporaries, write_atomically, write_json, written_beside
+from gkdbench.run.files import make_folder, remove_temporaries_of, write_atomically, write_json, written_beside
 from gkdbench.run.trained import TrainedModel
 
 Format = Literal["safetensors", "timm", "onnx"]
@@ -45,10 +45,12 @@ class Deployed(nn.Module):
 
 def export_model(model: TrainedModel, form: Format, out: Path) -> list[Path]:
     """Write the model into a folder; return the files, the description last."""
-    remove_temporaries(make_folder(out))
+    make_folder(out)
     made = {"safetensors": _safetensors, "timm": _timm, "onnx": _onnx}[form](model, out)
     description = out / "model.json"
     write_json(description, {**_description(model), "format": form, "files": [path.name for path in made]})
+    for path in (*made, description):
+        remove_temporaries_of(path)
     return [*made, description]
 
 

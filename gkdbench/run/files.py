@@ -6,8 +6,9 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,8 @@ from gkdbench.errors import DataError, UsageError
 
 _TEMPORARY = re.compile(r"\..+\.([0-9]+)\.tmp")
 """A temporary name; the number is the process that writes."""
+_SHOWN = 60
+"""Characters of a file's name in that of its temporary one."""
 
 
 @contextmanager
@@ -90,7 +93,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def temporary_name(path: Path) -> Path:
     """Return what a file is called while this process writes it; see remove_temporaries."""
     # a name may be as long as the file system allows already
-    return path.with_name(f".{path.name[:60]}.{os.getpid()}.tmp")
+    return path.with_name(f".{path.name[:_SHOWN]}.{os.getpid()}.tmp")
 
 
 def remove_temporaries(folder: Path, *, alone: bool = False) -> None:
@@ -99,14 +102,25 @@ def remove_temporaries(folder: Path, *, alone: bool = False) -> None:
     alone: nobody else can be writing there, since the caller holds a lock; otherwise what a living process of this
     machine may be writing stays.
     """
-    for path in folder.rglob(".*.tmp"):
-        found = _TEMPORARY.fullmatch(path.name)
-        if found and not path.is_dir() and (alone or not _lives(int(found[1]))):
+    _remove(folder.rglob(".*.tmp"), alone)
+
+
+def remove_temporaries_of(path: Path) -> None:
+    """Remove what processes that ended in the midst of writing a file left beside it."""
+    _remove(path.parent.glob(f".{escape(path.name[:_SHOWN])}.*.tmp"), alone=False)
+
+
+def _remove(found: Iterable[Path], alone: bool) -> None:
+    for path in found:
+        named = _TEMPORARY.fullmatch(path.name)
+        if named and not path.is_dir() and (alone or not _lives(int(named[1]))):
             with clear_errors(path):
                 path.unlink(missing_ok=True)
 
 
 def _lives(process: int) -> bool:
+    if os.name == "nt":  # where asking would interrupt it
+        return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

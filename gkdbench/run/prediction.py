@@ -117,7 +117,8 @@ def write_predictions(
             f"that {model.record.run_id} learnt ({', '.join(trained.classes[:4])}, ...)"
         )
     split = find_split(source, target)
-    remove_temporaries(make_folder(out))
+    for written in (out / "labels", out / "overlays"):
+        remove_temporaries(written)
     inference = benchmark.inference_for(target)
     network = _fitted(model, source, inference).to(device)
     if device.type == "cpu":

@@ -15,6 +15,8 @@ COUNTED = TASKS["segmentation"].metric
 """The metric of records that hold counts of pixels."""
 ROUNDING = 1e-6
 """Points; sums in another order differ by far less."""
+MOST_PIXELS = 2**48
+"""Of a class in a split; far more than any has, and sums of such counts are exact."""
 _MOST = 3
 """Contradictions that a line names."""
 
@@ -23,7 +25,11 @@ def contradiction(record: Record) -> str | None:
     """Say in one line where a record contradicts itself; None where all that can be computed again agrees."""
     wrong = [*_identity(record)]
     # figures of counts that are no counts, and means of values that are wrong, would only be more of the same
-    wrong = wrong or [*_shapes(record)] or [*_split_figures(record), *_summary_figures(record)]
+    wrong = wrong or [*_shapes(record)]
+    try:
+        wrong = wrong or [*_split_figures(record), *_summary_figures(record)]
+    except (ValueError, OverflowError) as error:
+        return f"its figures cannot be computed again ({error})"
     more = f" (and {len(wrong) - _MOST} more keys)" if len(wrong) > _MOST else ""
     return f"{'; '.join(wrong[:_MOST])}{more}" if wrong else None
 
@@ -46,9 +52,11 @@ def _shapes(record: Record) -> Iterator[str]:
         yield f"key 'mean_rule': {record.mean_rule!r} is none of {', '.join(RULES)}"
     size = len(record.classes)
     for split, result in _splits(record).items():
-        lines = [*result.confusion, *([result.void] if record.mean_rule == "void_is_error" else [])]
-        if len(result.confusion) != size or any(len(line) != size or min(line) < 0 for line in lines):
+        lines = [*result.confusion, *([result.void] if result.void or record.mean_rule == "void_is_error" else [])]
+        if len(result.confusion) != size or any(len(line) != size for line in lines):
             yield f"key '{split}.confusion': not {size} rows of {size} counts"
+        elif not all(0 <= count <= MOST_PIXELS for line in lines for count in line):
+            yield f"key '{split}.confusion': a count is below 0 or above 2^48"
 
 
 def _splits(record: Record) -> dict[str, SplitResult]:

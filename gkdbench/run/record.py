@@ -224,7 +224,7 @@ def find_record_file(name: str, results: Path) -> Path:
     """Return the file of a record by run id, its unique beginning, or its path; committed ones count too."""
     if name.endswith(".json"):
         return Path(name)
-    known = {path.parent.name: path for path in reversed(find_records(results))}
+    known = {path.absolute().parent.name: path for path in reversed(find_records(results))}
     matching = [name] if name in known else sorted(run for run in known if run.startswith(name))
     if len(matching) > 1:
         raise DataError(f"{results}: several runs begin with {name!r}: {', '.join(matching[:5])}")

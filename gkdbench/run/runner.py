@@ -19,7 +19,7 @@ from gkdbench.models.network import Network
 from gkdbench.run import curves, environment, scales
 from gkdbench.run.digests import DataDigests, run_digest, run_id
 from gkdbench.run.examples import Examples
-from gkdbench.run.files import clear_errors, remove_temporaries
+from gkdbench.run.files import remove_temporaries
 from gkdbench.run.finished import Finished, finished_run
 from gkdbench.run.judging import Conditions, Judge, judge_of
 from gkdbench.run.plan import RunPlan, plan_run
@@ -64,8 +64,7 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
 def _recorded(spec: RunSpec, shop: Workshop, data: DataDigests, identity: str) -> Record:
     record = _blank_record(spec, identity, shop)
     try:
-        with clear_errors(shop.store.root):
-            _execute(spec, shop, data, record)
+        _execute(spec, shop, data, record)
         record.status, record.reason = "done", None
     except Unsupported as error:
         record.status, record.reason = "unsupported", str(error)

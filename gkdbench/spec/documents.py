@@ -138,14 +138,14 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 
 
 def each_once(names: list[str]) -> list[str]:
-    """Return a list of names; ValueError where one stands there twice, be it in other case or with other spaces."""
+    """Return a list of names; ValueError where one stands there twice, Unicode form and spaces aside."""
     seen: dict[str, str] = {}
     for name in names:
-        alike = " ".join(normalize("NFC", name).casefold().split())
+        alike = " ".join(normalize("NFC", name).split())
         if not alike:
             raise ValueError("a name is empty")
         if alike in seen:
-            how = "stands there twice" if name == seen[alike] else f"and {seen[alike]!r} differ in case or spaces alone"
+            how = "stands there twice" if name == seen[alike] else f"and {seen[alike]!r} look alike"
             raise ValueError(f"{name!r} {how}")
         seen[alike] = name
     return names

@@ -172,6 +172,13 @@ def test_what_systems_leave_does_not_count(tmp_path, reader: str) -> None:
     assert split_digest(SPLITS[reader](), Space(), tmp_path, DataPlace(tmp_path, tmp_path / "cache")) == before
 
 
+def test_what_a_mac_leaves_beside_archives_does_not_count_and_members_may_begin_at_the_folder(tmp_path) -> None:
+    image, label = pair(2)
+    zipped(tmp_path / "mine" / "all.zip", {"./images/a.png": image, "./labels/a.png": label})
+    (tmp_path / "mine" / "._all.zip").write_bytes(b"\0\5\26\7")
+    assert numbers(opened(tmp_path, SPLITS["files"]())) == [2]
+
+
 def test_boxes_find_pictures_and_annotations_that_are_nearly_there(tmp_path) -> None:
     unpacked(tmp_path / "mine", {
         f"JPEGImages/{APART}.Jpg": picture(photo(1), "JPEG"), f"annotations/{COMPOSED}.XML": BOX.encode(),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gkdbench.errors import GkdbenchError
+from gkdbench.run.recomputed import contradiction
 from gkdbench.run.record import Record, read_record
 
 ROOT = Path(__file__).resolve().parents[2] / "results" / "published"
@@ -34,6 +35,8 @@ def test_a_damaged_record(tmp_path: Path, content: Any) -> None:
         names = [found.run_id, *found.targets, *(stage.digest for stage in found.stages)]
         for name in names:  # each is one component of a path
             assert (tmp_path / name).resolve().parent == tmp_path.resolve() and len(name.encode()) < 256
+        said = contradiction(found)
+        assert said is None or ("\n" not in said and said.strip())
 
 
 @fuzz(100)

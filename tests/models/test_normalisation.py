@@ -63,12 +63,12 @@ def entry(**fields: object) -> ModelEntry:
 
 def test_statistics_of_other_weights_of_the_architecture_are_refused() -> None:
     told = (
-        r"models.yaml: the weights 'timm/vit_small_patch16_224.dino' have mean \[0.485, 0.456, 0.406\], and "
-        r"'vit_small_patch16_224' by default \[0.5, 0.5, 0.5\]; the entry must state its mean"
+        r"model of 'vit_small_patch16_224': the weights 'timm/vit_small_patch16_224.dino' have mean "
+        r"\[0.485, 0.456, 0.406\], and by default \[0.5, 0.5, 0.5\]; its entry in models.yaml must state its mean"
     )
     with pytest.raises(UsageError, match=told):
         Encoder(entry())
-    with pytest.raises(UsageError, match="the entry must state its std"):
+    with pytest.raises(UsageError, match="must state its std"):
         Encoder(entry(mean=IMAGENET[0]))
     mean, std = normalisation(entry(mean=IMAGENET[0], std=IMAGENET[1]))
     assert torch.equal(mean, torch.tensor(IMAGENET[0])) and torch.equal(std, torch.tensor(IMAGENET[1]))

@@ -62,7 +62,7 @@ EDITS = [
     ("targets.fog.confusion.0.0", lambda count: count + 1000, "key 'targets.fog.value'"),
     ("targets.fog.confusion", [], "key 'targets.fog.confusion': not 11 rows of 11 counts"),
     ("targets.fog.confusion.3", [1], "key 'targets.fog.confusion': not 11 rows of 11 counts"),
-    ("targets.fog.confusion.3.3", -1, "key 'targets.fog.confusion': not 11 rows of 11 counts"),
+    ("targets.fog.confusion.3.3", -1, "key 'targets.fog.confusion': a count is below 0 or above 2^48"),
     ("mean_rule", "median", "key 'mean_rule': 'median' is none of skip_absent"),
     ("mean_rule", "present_in_truth", None),  # all classes are there, so that the mean is the same
     ("excluded_from_mean", ["road"], "key 'in_domain.value'"),

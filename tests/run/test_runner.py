@@ -205,6 +205,10 @@ def mine(pair):
     ("harm", "message"),
     [
         ("raise SystemExit(0)", "SystemExit: 0 (at mine.py:9; gkdbench check method says more)"),
+        (
+            "open('/absent/file')",
+            "FileNotFoundError: [Errno 2] No such file or directory: '/absent/file' (at mine.py:9; gkdbench check",
+        ),
         ("raise GeneratorExit('out')", "GeneratorExit: out (at mine.py:9; gkdbench check method says more)"),
         (
             "step._module.teacher.segmentor.encoder.model.norm.weight.data.mul_(2)",

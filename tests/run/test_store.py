@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gkdbench.cli.main import app
 from gkdbench.errors import DataError
 from gkdbench.run import store as store_module
-from gkdbench.run.files import remove_temporaries, temporary_name
+from gkdbench.run.files import remove_temporaries, remove_temporaries_of, temporary_name
 from gkdbench.run.trained import trained_model
 
 
@@ -187,6 +187,17 @@ def test_without_a_lock_nothing_of_a_living_process_is_touched(tmp_path):
     remove_temporaries(tmp_path)
     assert {path for path in (mine, other, dead, named) if path.exists()} == {mine, other, named}
     assert len(temporary_name(tmp_path / ("ä" * 127)).name.encode()) < 256
+
+
+def test_beside_a_file_only_its_own_temporaries_go(tmp_path):
+    dead = dead_process()
+    others = [tmp_path / f".notes.{dead}.tmp", tmp_path / "deep" / f".model.onnx.{dead}.tmp"]
+    own = tmp_path / f".model.onnx.{dead}.tmp"
+    (tmp_path / "deep").mkdir()
+    for path in (own, *others):
+        path.write_bytes(b"")
+    remove_temporaries_of(tmp_path / "model.onnx")
+    assert not own.exists() and all(path.exists() for path in others)
 
 
 def test_equal_runs_at_once_are_done_once(do, shop):

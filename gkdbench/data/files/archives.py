@@ -115,7 +115,8 @@ def _in_zip(path: Path) -> Iterator[Member]:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 if not info.is_dir():
-                    yield Member(_name(info), info.file_size, path, inside=info.filename, crc=info.CRC)
+                    name = _name(info).removeprefix("./")
+                    yield Member(name, info.file_size, path, inside=info.filename, crc=info.CRC)
     except (zipfile.BadZipFile, OSError, struct.error) as error:
         raise DataError(f"{path}: cannot be read as a zip ({error}); is the download complete?") from error
 
@@ -141,7 +142,7 @@ def _in_tar(path: Path, start: int, before: str) -> Iterator[Member]:
         raise DataError(f"{path}: cannot be read as a tar ({error}); is the download complete?") from error
     for name, size, offset in inner:
         name = before + name.removeprefix("./")
-        if name.endswith(_NESTED):
+        if name.endswith(_NESTED) and not name.rpartition("/")[2].startswith("."):
             yield from _in_tar(path, offset, name.removesuffix(_NESTED) + "/")
         else:
             yield Member(name, size, path, offset=offset)

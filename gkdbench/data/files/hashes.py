@@ -1,9 +1,8 @@
 """SHA-256 of what files hold, remembered between commands: a second look reads only what changed since."""
 
 import hashlib
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +32,7 @@ class ContentHashes:
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
         self._folder, self._fresh = folder, fresh
+        self._known: dict[Path, dict[str, str]] = {}
 
     def identities(self, members: Sequence[Member]) -> list[str | int]:
         """Return what tells contents apart: the checksum that a zip states, else the hash.
@@ -55,31 +55,35 @@ class ContentHashes:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Iterator[Hash]:
         """Yield the hash of every file, in order; `pause` is called now and then, and may raise."""
-        if not members:
-            return
-        memory = KeptResults(self._folder / f"{digest(_common(members))[:24]}.jsonl")
-        known = {} if self._fresh else memory.load()
         with ThreadPoolExecutor() as pool:  # reading, unpacking and hashing all leave other threads alone
             for start in range(0, len(members), CHUNK):
                 pause()
-                chunk = members[start : start + CHUNK]
-                keys = [_key(member) for member in chunk]
-                missing = [member for member, key in zip(chunk, keys, strict=True) if key not in known]
-                read = pool.map(_hashed, missing)
-                answers = [known[key] if key in known else next(read) for key in keys]
-                fresh = [
-                    {key: answer}
-                    for member, key, answer in zip(chunk, keys, answers, strict=True)
-                    if key not in known and isinstance(answer, str) and _settled(member)
-                ]
-                with suppress(DataError):  # a cache that cannot be written costs time and changes no answer
-                    memory.add(fresh)
+                chunk = [(member, _key(member)) for member in members[start : start + CHUNK]]
+                missing = {key: member for member, key in chunk if key not in self._remembered(member)}
+                read = dict(zip(missing, pool.map(_hashed, missing.values()), strict=True))
+                self._keep({key: (missing[key], answer) for key, answer in read.items()})
                 progress(start + len(chunk), len(members))
-                yield from answers
+                yield from (read[key] if key in read else self._remembered(member)[key] for member, key in chunk)
 
+    def _remembered(self, member: Member) -> dict[str, str]:
+        """Return what is known of the files in a folder, which has a file of its own in the memory."""
+        folder = member.file.parent
+        if folder not in self._known:
+            self._known[folder] = {} if self._fresh else self._file(folder).load()
+        return self._known[folder]
 
-def _common(members: Sequence[Member]) -> str:
-    return os.path.commonpath([str(member.file.absolute()) for member in members])
+    def _file(self, folder: Path) -> KeptResults:
+        return KeptResults(self._folder / f"{digest(str(folder.absolute()))[:24]}.jsonl")
+
+    def _keep(self, learnt: Mapping[str, tuple[Member, Hash]]) -> None:
+        by_folder: dict[Path, list[dict[str, str]]] = {}
+        for key, (member, answer) in learnt.items():
+            if isinstance(answer, str) and _settled(member):
+                self._remembered(member)[key] = answer
+                by_folder.setdefault(member.file.parent, []).append({key: answer})
+        with suppress(DataError):  # a cache that cannot be written costs time and changes no answer
+            for folder, results in by_folder.items():
+                self._file(folder).add(results)
 
 
 def _hashed(member: Member) -> Hash:
@@ -93,7 +97,7 @@ def _key(member: Member) -> str:
     try:
         state = member.file.stat()
     except OSError:  # gone: reading it says so
-        return ""
+        return str(member)
     return f"{member} {member.size} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
 
 

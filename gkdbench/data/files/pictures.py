@@ -22,7 +22,8 @@ from gkdbench.data.files.archives import Member
 from gkdbench.data.files.label_map import Raw
 from gkdbench.errors import DataError
 
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "AVIF")
+"""Not those of which Pillow cuts deeper samples to 8 bits without saying so, as of PPM and JPEG 2000."""
 COLOUR_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 ID_MODES = ("L", "P", "I;16", "I;16B", "I", "1")
 _ORIENTATION = 274

@@ -30,7 +30,8 @@ _LEFT_BY_SYSTEMS = ("__macosx", "thumbs.db", "desktop.ini")
 
 def archives(root: Path) -> list[Path]:
     """Return the zip and tar files directly in a folder."""
-    return sorted(path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = (path for path in root.iterdir() if path.suffix.lower() in SUFFIXES and not hidden(path.name))
+    return sorted(path for path in found if path.is_file())
 
 
 def find(
