@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from towns import COUNTS, Towns, files, image, label, make_towns, png, zipped
 
 from gkdbench.data.checking.full_reading import Effort
@@ -204,6 +205,18 @@ def test_labels_without_a_labelled_pixel(tmp_path: Path) -> None:
         towns.file("labels", f"val/{n}").write_bytes(label(0, value=11))
     (problem,) = checked(towns).problems
     assert problem.kind == "labels" and problem.message.startswith("none of the 3 labels read, such as that of 0, has")
+
+
+def test_turned_images_are_told(tmp_path: Path) -> None:
+    towns = make_towns(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(towns.file("images", "val/1")) as picture:
+        picture.save(towns.file("images", "val/1"), exif=exif)
+    health = checked(towns)
+    assert health.problems == [] and [split.notes for split in health.splits] == [
+        [], ["images stored turned, which are read upright: 1 of 3 looked at"],
+    ]  # fmt: skip
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

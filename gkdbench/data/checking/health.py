@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
-from gkdbench.data.checking.full_reading import Effort, read_all
+from gkdbench.data.checking.full_reading import WHOLE, Effort, read_all
 from gkdbench.data.checking.inspection import Reading, Tally, reading, spread
 from gkdbench.data.checking.overlap import SAMPLED_BYTES, Comparison, compare, hash_with
 from gkdbench.data.checking.stored import Stored, labels_without_image, stored
@@ -15,6 +16,7 @@ from gkdbench.data.checking.subject import Part, Subject
 from gkdbench.data.dataset import DataPlace, Dataset, StreetsDataset, open_split, opened_digest, split_digest
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.opening import Opened, expected_counts, shortfall
+from gkdbench.data.files.pictures import is_turned
 from gkdbench.data.files.tree import find
 from gkdbench.data.files.variants import Files, JoinedDataset
 from gkdbench.data.kept_results import KeptResults
@@ -191,6 +193,9 @@ def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effo
         if found.problem is not None:
             split.fault("file", found.problem)
         display.progress(tally.read, total)
+    turned, looked_at = _turned(split, dataset)
+    if turned:
+        split.notes.append(f"images stored turned, which are read upright: {turned} of {looked_at} looked at")
     if tally.boxes.images:
         said = tally.boxes.fault()
         if said is not None:
@@ -206,6 +211,17 @@ def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effo
         )
     elif tally.empty:
         split.notes.append(f"labels without a labelled pixel: {tally.empty}, such as that of {tally.empty_names[0]}")
+
+
+def _turned(split: SplitHealth, dataset: Dataset) -> tuple[int, int]:
+    """Return how many of a split's pictures are stored turned, and how many were looked at."""
+    pictures = [item for _, item in stored(split.part.split, dataset) if isinstance(item, Member)]
+    chosen = [pictures[index] for index in spread(len(pictures), WHOLE)]
+    turned = 0
+    for picture in chosen:
+        with suppress(DataError):  # reading it says so
+            turned += is_turned(picture)
+    return turned, len(chosen)
 
 
 def _memory(split: SplitHealth, place: DataPlace) -> Path:

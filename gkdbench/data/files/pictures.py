@@ -104,6 +104,12 @@ def size_of(member: Member) -> tuple[int, int]:
         return (width, height) if orientation in _ON_ITS_SIDE else (height, width)
 
 
+def is_turned(member: Member) -> bool:
+    """Say whether a picture is stored otherwise than it stands; DataError where its header cannot be read."""
+    with member.opened() as stream, _opened(member, stream) as picture:
+        return _orientation(picture, stream) in _TURNS
+
+
 def _colours(picture: Image.Image, member: Member) -> NDArray[np.uint8]:
     """Return a picture of up to 8 bits per channel as RGB."""
     if picture.mode not in COLOUR_MODES:
