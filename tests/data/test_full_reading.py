@@ -135,6 +135,8 @@ def test_results_that_cannot_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"what was learnt of data cannot be kept there .*; set GKDBENCH_CACHE"):
         all_of(made(tmp_path, 2), tmp_path / "file" / "kept.jsonl")
+    look = list(read_all(made(tmp_path, 2), tmp_path / "file" / "kept.jsonl", Effort(), labelled=True))
+    assert [one.problem for one in look] == [None, None]  # a look before training needs no memory
 
 
 def test_the_tiles_of_a_picture_are_read_together(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Reading every image of a split, in several processes, going on where an interrupted reading ended."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from math import inf
@@ -14,6 +15,7 @@ from gkdbench.data.checking.stored import files_of
 from gkdbench.data.dataset import Dataset, StreetsDataset
 from gkdbench.data.files.tiles import TiledDataset
 from gkdbench.data.kept_results import KeptResults
+from gkdbench.errors import DataError
 
 CHUNK = 8
 PARALLEL_FROM = 64
@@ -80,7 +82,8 @@ def read_all(dataset: Dataset, kept: Path, effort: Effort, *, labelled: bool) ->
     for found in results_of(task, jobs, 1 if alone else effort.workers, effort.pause):
         good = [(when, one) for when, one in found if one.problem is None]
         if not isinstance(dataset, StreetsDataset):
-            results.add({str(one.index): _entry(when, one)} for when, one in good)
+            with nullcontext() if effort.full else suppress(DataError):  # what cannot be kept is read again next time
+                results.add({str(one.index): _entry(when, one)} for when, one in good)
         yield from (one for _, one in found)
 
 
