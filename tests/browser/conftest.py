@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gkdbench.report.build import build_report
+from gkdbench.run.record import run_name
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -112,18 +113,18 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = tmp_path_factory.mktemp("hostile")
     run = next((ROOT / "results/published").glob("streets-f2l-gkd-s0-*")).name
     content = json.loads((ROOT / "results/published" / run / "record.json").read_text(encoding="utf-8"))
-    content.update(run_id=f"run {attack}", command=attack, metric=attack, marks=[attack], warnings=[attack])
+    spec = content["spec"]
+    spec.update(method=attack, pair=attack, options={attack: attack})
+    # names that become paths can attack nothing: a record with others is refused
+    name = run_name(spec["benchmark"], spec["setting"], attack, spec["seed"], content["digest"])
+    content.update(run_id=name, command=attack, metric=attack, marks=[attack], warnings=[attack])
     content["environment"][attack] = attack
-    content["spec"].update(method=attack, pair=attack, options={attack: attack}, preset=attack, benchmark=attack)
     content["classes"] = [attack, *content["classes"][1:]]
     content["stages"][0].update(name=attack, notes=[attack])
     for result in (content["in_domain"], *content["targets"].values()):
         result["per_class"][attack] = result["per_class"].pop("road")
-        result["never_predicted"] = [attack]
-    content["targets"][attack] = content["targets"].pop("night")
-    content["spec"]["targets"] = list(content["targets"])
-    place = results / "runs/attack"
+    place = results / "runs" / name
     place.mkdir(parents=True)
     (place / "record.json").write_text(json.dumps(content), encoding="utf-8")
-    build_report(results, results / "report", ["html"])
+    assert build_report(results, results / "report", ["html"]).records == 1
     return results / "report/report.html"

@@ -410,7 +410,7 @@ def test_hostile_records_are_shown_as_text(browser: Any, hostile: Path) -> None:
     assert browser.requests() == {hostile.as_uri()} and browser.problems() == []
     assert browser.all("img") == [] and len(browser.all("script")) == 1
     assert "<script>window.attacked = 1</script><img src=x" in browser.one("#runs").text
-    assert browser.one("details.run").get_attribute("id").startswith("run-run-")
+    assert browser.one("details.run").get_attribute("id").startswith("run-streets-f2l-script-window.attacked-1")
     link = browser.one("#t-all-runs tbody th a")
     link.click()
     assert browser.one("details.run").is_displayed()
