@@ -1,6 +1,8 @@
 """Files that are nearly where they are expected are used or named, by every reader."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -177,6 +179,40 @@ def test_what_a_mac_leaves_beside_archives_does_not_count_and_members_may_begin_
     zipped(tmp_path / "mine" / "all.zip", {"./images/a.png": image, "./labels/a.png": label})
     (tmp_path / "mine" / "._all.zip").write_bytes(b"\0\5\26\7")
     assert numbers(opened(tmp_path, SPLITS["files"]())) == [2]
+
+
+def test_links_inside_a_tar_are_followed_and_one_that_leads_nowhere_is_named(tmp_path) -> None:
+    image, label = pair(2)
+    root = tmp_path / "mine"
+    root.mkdir()
+
+    def pack(*links: tuple[bytes, str, str]) -> None:
+        with tarfile.open(root / "all.tar", "w") as archive:
+            for name, content in (("./images/a.png", image), ("./labels/a.png", label)):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+            for kind, name, target in links:
+                link = tarfile.TarInfo(name)
+                link.type, link.linkname = kind, target
+                archive.addfile(link)
+
+    pack(
+        (tarfile.LNKTYPE, "./images/b.png", "./images/a.png"), (tarfile.SYMTYPE, "./labels/b.png", "a.png"),
+        (tarfile.SYMTYPE, "./images/c.png", "../images/b.png"), (tarfile.SYMTYPE, "./labels/c.png", "b.png"),
+    )  # fmt: skip
+    assert numbers(opened(tmp_path, SPLITS["files"]())) == [2, 2, 2]
+    pack((tarfile.SYMTYPE, "./images/b.png", "../../elsewhere.png"))
+    assert told(tmp_path, SPLITS["files"]()).endswith(
+        "all.tar: './images/b.png' is a link to no file of the tar; pack the file itself"
+    )
+
+
+@BOTH
+def test_a_name_that_no_record_can_hold_is_refused_before_training(tmp_path, reader: str) -> None:
+    write(tmp_path, "a.png", 1)
+    (tmp_path / "mine" / "images" / "b\udcff.png").write_bytes(pair(2)[0])
+    assert r"mine/images: the name 'b\udcff.png' is no UTF-8" in told(tmp_path, SPLITS[reader]())
 
 
 def test_boxes_find_pictures_and_annotations_that_are_nearly_there(tmp_path) -> None:

@@ -5,11 +5,12 @@ Nothing is ever unpacked, so names inside can lead nowhere; a member that claims
 
 import io
 import os
+import posixpath
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,7 @@ LARGEST = 2**30
 SUFFIXES = (".zip", ".tar")
 COMPRESSED_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".rar", ".7z")
 _NESTED = ".tar"
+_MOST_LINKS = 8
 _UTF8 = 0x800
 """Flag of a member of a zip whose name is UTF-8."""
 # KeyError: another archive has been put in its place
@@ -131,13 +133,31 @@ def _name(info: zipfile.ZipInfo) -> str:
         return info.filename
 
 
+def _target(entry: tarfile.TarInfo, named: Mapping[str, tarfile.TarInfo], path: Path) -> tarfile.TarInfo:
+    """Return what a tar's entry is or leads to; DataError for a link that leads to no file of the tar."""
+    first = entry.name
+    for _ in range(_MOST_LINKS):
+        if not (entry.islnk() or entry.issym()):
+            return entry
+        near = posixpath.join(posixpath.dirname(entry.name), entry.linkname) if entry.issym() else entry.linkname
+        plain = posixpath.normpath(near)
+        found = named.get(near) or named.get(plain) or named.get(f"./{plain}")
+        if found is None:
+            break
+        entry = found
+    raise DataError(f"{path}: {first!r} is a link to no file of the tar; pack the file itself")
+
+
 def _in_tar(path: Path, start: int, before: str) -> Iterator[Member]:
     """Yield what a tar holds from a byte on; tars inside it are looked into (ImageNet's training set has such)."""
     try:
         with path.open("rb") as stream:
             stream.seek(start)
             with tarfile.open(fileobj=stream, mode="r:") as archive:
-                inner = [(i.name, i.size, i.offset_data) for i in archive if i.isfile()]
+                entries = [entry for entry in archive if not entry.isdir()]
+                named = {entry.name: entry for entry in entries}
+                files = [(entry.name, _target(entry, named, path)) for entry in entries]
+                inner = [(name, file.size, file.offset_data) for name, file in files if file.isfile()]
     except (tarfile.TarError, OSError) as error:
         raise DataError(f"{path}: cannot be read as a tar ({error}); is the download complete?") from error
     for name, size, offset in inner:

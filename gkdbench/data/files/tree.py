@@ -264,7 +264,11 @@ def _unpacked(root: Path, template: str, spellings: Spellings) -> Iterator[tuple
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if not hidden(entry.name)), key=lambda entry: entry.name)
+        found = sorted((entry for entry in entries if not hidden(entry.name)), key=lambda entry: entry.name)
+    for entry in found:
+        if not entry.name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in entry.name):
+            raise DataError(f"{folder}: the name {entry.name!a} is no UTF-8, which records are; rename the file")
+    return found
 
 
 def _entered(folder: Path, above: frozenset[tuple[int, int]]) -> frozenset[tuple[int, int]]:
