@@ -12,9 +12,10 @@ from typing import Any
 from gkdbench.metrics.statistics import Interval, t_interval
 from gkdbench.report.corruptions import targets_told
 from gkdbench.report.origins import mixed_commits, mixed_environments, table_notes
-from gkdbench.report.pairing import COUNTED, OTHER_DATA, same_data, truth_pixels
+from gkdbench.report.pairing import OTHER_DATA, same_data, truth_pixels
 from gkdbench.report.records import budget_key, class_metric, is_teacher, one_line, plain, shown_options
 from gkdbench.report.titles import decoder_in_short, distinct_titles
+from gkdbench.run.recomputed import COUNTED
 from gkdbench.run.record import Corruption, Record, SplitResult
 
 MEAN_RULES = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gkdbench.errors import DataError
 from gkdbench.metrics.bootstrap import Pixels
-from gkdbench.report.pairing import COUNTED
+from gkdbench.run.recomputed import COUNTED
 from gkdbench.run.record import Record, SplitResult
 
 FILE = "images.parquet"

@@ -9,8 +9,6 @@ if TYPE_CHECKING:  # a table of methods needs no counts, so no Parquet
 
 OTHER_DATA = "judged on other images or labels"
 OTHER_PROTOCOL = "judged by another protocol"
-COUNTED = "mIoU"
-"""The metric that counts per image make up."""
 NO_SUM = (
     "AP is no sum over images, as it ranks the boxes of all images together: there are no counts per image that a "
     "bootstrap could draw from"

@@ -12,7 +12,6 @@ from gkdbench.metrics.statistics import holm
 from gkdbench.report.corruptions import TOGETHER
 from gkdbench.report.image_counts import FILE, IN_DOMAIN, SplitCounts
 from gkdbench.report.pairing import (
-    COUNTED,
     NO_SUM,
     OTHER_DATA,
     UNKNOWN_RULE,
@@ -20,6 +19,7 @@ from gkdbench.report.pairing import (
     unlike,
 )
 from gkdbench.report.records import budget_total, flat, plain
+from gkdbench.run.recomputed import COUNTED
 from gkdbench.run.record import Record, SplitResult
 
 UNTOLD = ("code", "targets")
