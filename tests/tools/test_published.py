@@ -7,9 +7,11 @@ import pytest
 
 from gkdbench.data.dataset import DataPlace
 from gkdbench.run.digests import DataDigests, run_digest, run_id
+from gkdbench.run.plan import plan_run
 from gkdbench.run.record import Record, read_record
+from gkdbench.run.runner import teacher_of
 from gkdbench.spec.method_names import method_names
-from gkdbench.spec.selection import resolve, selection_of
+from gkdbench.spec.selection import RunSpec, resolve, selection_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "results" / "published").glob("*/record.json"))
@@ -24,6 +26,30 @@ def test_a_published_record_is_of_todays_code(file: Path) -> None:
     assert record.status in ("done", "unsupported") and record.commit and not record.commit.endswith("-dirty")
     words = shlex.split(record.command)
     assert words[:2] == ["gkdbench", "run"] and not [word for word in words if word.startswith("/")]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_its_stages_are_of_todays_code(file: Path, teacher_heads: dict[tuple[object, ...], str]) -> None:
+    record = read_record(file)
+    if record.status != "done":
+        return
+    (spec,) = resolve(selection_of(record.spec))
+    teacher = teacher_of(spec)
+    head = None if spec.method.name == teacher.method.name else teacher_head(teacher, teacher_heads)
+    plan = plan_run(spec, DataDigests(spec, DataPlace()), head)
+    assert [stage.digest for stage in plan.stages] == [stage.digest for stage in record.stages]
+
+
+def teacher_head(teacher: RunSpec, known: dict[tuple[object, ...], str]) -> str:
+    key = (teacher.benchmark.name, teacher.setting, teacher.pair, teacher.seed, str(teacher.preset))
+    if key not in known:
+        known[key] = plan_run(teacher, DataDigests(teacher, DataPlace()), None).stages[-1].digest
+    return known[key]
+
+
+@pytest.fixture(scope="module")
+def teacher_heads() -> dict[tuple[object, ...], str]:
+    return {}
 
 
 def test_every_method_is_published_in_both_settings_of_the_embedded_benchmark() -> None:
