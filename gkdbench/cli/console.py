@@ -1,14 +1,13 @@
 """What the program says and how it ends: messages on stderr, one JSON document on stdout, exit codes."""
 
 import codecs
-import errno
 import functools
 import io
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_type_hints
@@ -54,21 +53,26 @@ def print_json(content: Any) -> None:
     _documents.append(content)
 
 
-def print_table(rows: list[list[str]]) -> None:
-    """Print aligned columns on stdout; the first row is the header, numbers stand to the right."""
-    rows = [[visible(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    numeric = [
-        all(_numeric(row[column]) for row in rows[1:]) for column in range(len(rows[0]))
-    ]
-    for number, row in enumerate(rows):
-        cells = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ]
-        print("  ".join(cells).rstrip())
-        if number == 0:
-            print("  ".join("-" * width for width in widths))
+def print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print columns on stdout; the first row is the header, numbers stand to the right, a terminal wraps long cells."""
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rule_below_header = Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
+    table = Table(box=rule_below_header, show_edge=False, pad_edge=False, collapse_padding=True)
+    header, *body = [[visible(cell) for cell in row] for row in rows]
+    for number, title in enumerate(header):
+        numeric = all(_numeric(row[number]) for row in body)
+        table.add_column(Text(title), justify="right" if numeric else "left", overflow="fold")
+    for row in body:
+        table.add_row(*map(Text, row))
+    console = Console(width=None if sys.stdout.isatty() else 10**6)  # programs read whole lines
+    with console.capture() as drawn:
+        console.print(table)
+    for line in drawn.get().rstrip("\n").split("\n"):
+        print(line.rstrip())
 
 
 def _numeric(cell: str) -> bool:
@@ -137,15 +141,9 @@ def _ended_clearly(function: Callable[..., R], args: Any, kwargs: dict[str, Any]
         _end(str(error), error.exit_code, kwargs)
     except KeyboardInterrupt:
         _end("stopped from the keyboard", Interrupted.exit_code, kwargs)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            _end_unforeseen(error, kwargs)
-        name = str(error.filename)
-        shown = name if len(name) < 80 else f"{name[:60]}...{name[-17:]}"
-        said = f"{shown}: a path of {len(name)} characters, which is too long for this file system; shorten it"
-        _end(said, UsageError.exit_code, kwargs)
     except BaseException as error:  # SystemExit too: a method's must not end the command as if all were well
-        _end_unforeseen(error, kwargs)
+        hint = "" if kwargs.get("debug") else "; --debug shows where"
+        _end(f"{type(error).__name__}: {error}{hint}", 1, kwargs)
 
 
 def _check_utf8(function: Callable[..., Any], arguments: dict[str, Any]) -> None:
@@ -162,11 +160,6 @@ def _spelt(function: Callable[..., Any], name: str) -> str:
     words = [word for mark in marks for word in (mark.default, *(mark.param_decls or ()))]  # the first is no default
     spelt = (word for word in words if isinstance(word, str) and word.startswith("--"))
     return next(spelt, f"--{name.replace('_', '-')}")
-
-
-def _end_unforeseen(error: BaseException, arguments: dict[str, Any]) -> NoReturn:
-    hint = "" if arguments.get("debug") else "; --debug shows where"
-    _end(f"{type(error).__name__}: {error}{hint}", 1, arguments)
 
 
 def _end(message: str, code: int, arguments: dict[str, Any]) -> NoReturn:

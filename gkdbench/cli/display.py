@@ -1,30 +1,34 @@
 """Progress for a person: a bar with time left on a terminal, one plain line per interval elsewhere."""
 
+import atexit
 import os
 import sys
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gkdbench.cli.console import say
+from gkdbench.report.visible_text import visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 INTERVAL_S = 15.0
+REDRAWN_S = 0.1
 
 
 class PlainDisplay:
-    """One line per interval on stderr; for logs, pipes and NO_COLOR terminals alike."""
+    """One line per interval on stderr; for logs and pipes."""
 
-    def __init__(self, interval_s: float = INTERVAL_S) -> None:
-        self._interval_s = interval_s
+    def __init__(self, say: Callable[[str], None] = say) -> None:
+        self.say = say
         self._title, self._began, self._last, self._seen = "", 0.0, 0.0, 0
-
-    def say(self, text: str) -> None:
-        """Show one line."""
-        say(text)
 
     def begin(self, title: str) -> None:
         """Name the work whose progress follows."""
         self._title, self._began = title, time.monotonic()
         self._last, self._seen = self._began, 0
-        say(title)
+        self.say(title)
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Show how far the work is, at most once per interval."""
@@ -32,70 +36,60 @@ class PlainDisplay:
         if done < self._seen:  # another piece of work under the same title
             self._began = now
         self._seen = done
-        if now - self._last >= self._interval_s:
+        if now - self._last >= INTERVAL_S:
             self._last = now
-            say(f"{self._title}: {done}/{total}, {time_left(self._began, done, total)} left  {text}")
+            left = f"{(now - self._began) / done * (total - done):.0f} s" if done else "?"
+            self.say(f"{self._title}: {done}/{total}, {left} left  {text}")
 
 
 class BarDisplay(PlainDisplay):
-    """A bar that is redrawn in place."""
+    """A bar below what is said; drawn by whoever does the work, as threads and forked processes go badly together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Progress | None = None
+        atexit.register(self._close)
 
     def begin(self, title: str) -> None:
         """Name the work whose progress follows."""
-        self._clear()
-        self._title, self._began, self._last, self._seen = title, time.monotonic(), 0.0, 0
+        from rich import progress
+        from rich.console import Console
 
-    def say(self, text: str) -> None:
-        """Show one line above the bar."""
-        self._clear()
-        say(text)
+        self._close()
+        self._title, self._began = title, time.monotonic()
+        name, said = (progress.TextColumn(form, markup=False) for form in ("{task.description}", "{task.fields[text]}"))
+        self._bar = progress.Progress(
+            name, progress.BarColumn(24), progress.MofNCompleteColumn(), progress.TimeRemainingColumn(), said,
+            console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False,
+        )  # fmt: skip
+        self._bar.add_task(visible(title), total=None, text="")
+        self._bar.start()
 
     def progress(self, done: int, total: int, text: str = "") -> None:
         """Redraw the bar, ten times a second at most."""
-        now = time.monotonic()
-        if done < self._seen:
-            self._began = now
-        self._seen = done
-        if now - self._last < 0.1 and done < total:
-            return
-        self._last = now
-        filled = round(24 * done / max(total, 1))
-        bar = "#" * filled + "." * (24 - filled)
-        line = f"{self._title} [{bar}] {done}/{total} {time_left(self._began, done, total)} {text}"
-        columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        print(f"\r\x1b[2K{line[: columns - 1]}", end="", file=sys.stderr, flush=True)
+        if self._bar is None:  # the same work once more, such as on another split
+            self.begin(self._title)
+        assert self._bar is not None
+        task, now = self._bar.tasks[0], time.monotonic()
+        if done < task.completed:
+            self._bar.reset(task.id)
+        self._bar.update(task.id, completed=done, total=total, text=visible(text))
         if done >= total:
-            print(f"\r\x1b[2K{self._title}: done in {now - self._began:.0f} s", file=sys.stderr)
+            self._close()
+            self.say(f"{self._title}: done in {now - self._began:.0f} s")
+        elif now - self._last >= REDRAWN_S:
+            self._last = now
+            self._bar.refresh()
 
-    def _clear(self) -> None:
-        print("\r\x1b[2K", end="", file=sys.stderr)
-
-
-def time_left(began: float, done: int, total: int) -> str:
-    """Return the remaining time at the speed so far, as minutes:seconds."""
-    if done <= 0:
-        return "?:??"
-    remaining = (time.monotonic() - began) / done * (total - done)
-    minutes, seconds = divmod(round(remaining), 60)
-    return f"{minutes}:{seconds:02d}"
-
-
-class SilentDisplay(PlainDisplay):
-    """For the processes of a multi-device run that are not the first."""
-
-    def say(self, text: str) -> None:
-        """Show nothing."""
-
-    def begin(self, title: str) -> None:
-        """Show nothing."""
-
-    def progress(self, done: int, total: int, text: str = "") -> None:
-        """Show nothing."""
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
 
 
 def choose_display(rank: int = 0) -> PlainDisplay:
     """Return the bar on a terminal, plain lines elsewhere, nothing for other ranks than the first."""
     if rank:
-        return SilentDisplay()
+        return PlainDisplay(lambda text: None)
     dumb = os.environ.get("TERM", "") in ("", "dumb")
     return BarDisplay() if sys.stderr.isatty() and not dumb else PlainDisplay()
