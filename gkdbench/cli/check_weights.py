@@ -52,7 +52,6 @@ def check_weights(
             "names": report.names,
             "matched": report.matched,
             "missing": list(report.missing),
-            "unexpected": list(report.unexpected),
             "percent": report.percent,
             "left_aside": dict(report.aside),
         }

