@@ -163,8 +163,32 @@ def test_hashing_is_interrupted_between_files(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(Interrupted):
         list(memory.each(members, stop, lambda *at: done.append(at)))
     assert done == [(2, 5), (4, 5)]
+    read: list[str] = []
+    original = hashes._hashed
+    monkeypatch.setattr(hashes, "_hashed", lambda member: (read.append(member.path), original(member))[1])
+    memory.identities(members)
+    assert read == ["4"]
+
+
+def test_a_memory_that_a_killed_process_left_cut_short_is_read_up_to_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "SETTLED_S", -1)
+    members = [Member(name, 1, tmp_path / name) for name in "ab"]
+    for member in members:
+        member.file.write_bytes(member.path.encode())
+    good = ContentHashes(tmp_path / "hashes").identities(members)
     (kept,) = (tmp_path / "hashes").iterdir()
-    assert len(kept.read_text().splitlines()) == 4
+    kept.write_bytes(kept.read_bytes()[:-9])
+    hashes._remembered.cache_clear()
+    read: list[str] = []
+    original = hashes._hashed
+    monkeypatch.setattr(hashes, "_hashed", lambda member: (read.append(member.path), original(member))[1])
+    for _ in range(2):
+        assert ContentHashes(tmp_path / "hashes").identities(members) == good
+    assert read == ["b"]
+    hashes._remembered.cache_clear()
+    assert ContentHashes(tmp_path / "hashes").identities(members) == good and read == ["b"]
 
 
 def checked(towns: Towns, **effort: Any) -> Health:

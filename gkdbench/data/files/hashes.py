@@ -2,15 +2,14 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path
 
 from gkdbench.data.files.archives import Member
-from gkdbench.data.kept_results import KeptResults
 from gkdbench.errors import DataError
-from gkdbench.spec.digest import digest
 
 CHUNK = 256
 """Files between two looks at whether the work is to stop; what is hashed by then is kept."""
@@ -24,15 +23,18 @@ Hash = str | DataError
 
 
 class ContentHashes:
-    """Hashes of files and members of archives; `folder`: where they are remembered.
+    """Hashes of files and members of archives; `folder`: where they are remembered, one a line.
 
     Path, size, inode and both times of a file's change say whether it is the one that was hashed. These are the
     memory's alone: digests are made of content, so that data may be copied and moved.
     """
 
     def __init__(self, folder: Path, *, fresh: bool = False) -> None:
-        self._folder, self._fresh = folder, fresh
-        self._known: dict[Path, dict[str, str]] = {}
+        self._file, self._fresh = folder / "sha256.txt", fresh
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        return {} if self._fresh else _remembered(self._file)
 
     def identities(self, members: Sequence[Member]) -> list[str | int]:
         """Return what tells contents apart: the checksum that a zip states, else the hash.
@@ -58,32 +60,34 @@ class ContentHashes:
         with ThreadPoolExecutor() as pool:  # reading, unpacking and hashing all leave other threads alone
             for start in range(0, len(members), CHUNK):
                 pause()
-                chunk = [(member, _key(member)) for member in members[start : start + CHUNK]]
-                missing = {key: member for member, key in chunk if key not in self._remembered(member)}
+                chunk = members[start : start + CHUNK]
+                states = [_state(member) for member in chunk]
+                missing = {
+                    key: member for (key, _), member in zip(states, chunk, strict=True) if key not in self._known
+                }
                 read = dict(zip(missing, pool.map(_hashed, missing.values()), strict=True))
-                self._keep({key: (missing[key], answer) for key, answer in read.items()})
+                self._keep({key: read[key] for key, settled in states if settled and key in read})
                 progress(start + len(chunk), len(members))
-                yield from (read[key] if key in read else self._remembered(member)[key] for member, key in chunk)
+                yield from (read[key] if key in read else self._known[key] for key, _ in states)
 
-    def _remembered(self, member: Member) -> dict[str, str]:
-        """Return what is known of the files in a folder, which has a file of its own in the memory."""
-        folder = member.file.parent
-        if folder not in self._known:
-            self._known[folder] = {} if self._fresh else self._file(folder).load()
-        return self._known[folder]
+    def _keep(self, learnt: dict[str, Hash]) -> None:
+        kept = {key: answer for key, answer in learnt.items() if isinstance(answer, str)}
+        self._known.update(kept)
+        with suppress(OSError):  # a cache that cannot be written costs time and changes no answer
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._file.open("a") as stream:
+                stream.write("".join(f"\n{key} {answer}" for key, answer in kept.items()))
 
-    def _file(self, folder: Path) -> KeptResults:
-        return KeptResults(self._folder / f"{digest(str(folder.absolute()))[:24]}.jsonl")
 
-    def _keep(self, learnt: Mapping[str, tuple[Member, Hash]]) -> None:
-        by_folder: dict[Path, list[dict[str, str]]] = {}
-        for key, (member, answer) in learnt.items():
-            if isinstance(answer, str) and _settled(member):
-                self._remembered(member)[key] = answer
-                by_folder.setdefault(member.file.parent, []).append({key: answer})
-        with suppress(DataError):  # a cache that cannot be written costs time and changes no answer
-            for folder, results in by_folder.items():
-                self._file(folder).add(results)
+@cache
+def _remembered(file: Path) -> dict[str, str]:
+    """Return what a memory holds; what a killed process left unfinished in it does not count."""
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    pairs = (line.partition(" ") for line in lines)
+    return {key: answer for key, _, answer in pairs if len(answer) == hashlib.sha256().digest_size * 2}
 
 
 def _hashed(member: Member) -> Hash:
@@ -93,17 +97,12 @@ def _hashed(member: Member) -> Hash:
         return error
 
 
-def _key(member: Member) -> str:
+def _state(member: Member) -> tuple[str, bool]:
+    """Return what a file's hash is remembered by, and whether it may be."""
     try:
         state = member.file.stat()
     except OSError:  # gone: reading it says so
-        return str(member)
-    return f"{member} {member.size} {state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
-
-
-def _settled(member: Member) -> bool:
-    try:
-        state = member.file.stat()
-    except OSError:
-        return False
-    return time.time_ns() - max(state.st_mtime_ns, state.st_ctime_ns) > SETTLED_S * 1e9
+        return str(member), False
+    times = state.st_mtime_ns, state.st_ctime_ns
+    known_by = (str(member.file.absolute()), member.path, member.size, state.st_ino, state.st_size, *times)
+    return hashlib.sha256(repr(known_by).encode()).hexdigest(), time.time_ns() - max(times) > SETTLED_S * 1e9

@@ -7,7 +7,7 @@ what is nearly there is used, and two files that fall together are an error.
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
@@ -65,28 +65,31 @@ def find_repairs(root: Path, template: str, only: Values, repairs: str) -> dict[
     folder = root / repairs
     if not mended and not folder.is_dir():
         return None
-    pattern, spellings = _pattern(tail, anywhere=True), _spellings(only)
-    there = files_below(folder) if folder.is_dir() else ()
-    unpacked = ((key, member) for member in there for key in _keys(pattern, member.path, spellings))
+    spellings = _spellings(only)
+    unpacked = _matching(_pattern(tail, anywhere=True), files_below(folder), spellings)
     return _ordered({**_each_once(_in_archives(mended, tail, spellings)), **_each_once(unpacked)})
 
 
-def files_below(folder: Path) -> Iterator[Member]:
+def files_below(folder: Path, leads: Callable[[str], bool] = lambda path: True) -> Iterator[Member]:
     """Yield all files below a folder, in order of their paths, following links.
 
-    DataError for a link that leads back or nowhere, and for what cannot be read.
+    DataError for a link that leads back or nowhere, and for what cannot be read. leads: whether a path, which ends
+    with a slash if it is a folder's, is of interest; what is not is left alone.
     """
 
     def walk(here: Path, before: str, above: frozenset[tuple[int, int]]) -> Iterator[Member]:
         around = _entered(here, above)
         for entry in _entries(here):
-            if entry.is_dir():
-                yield from walk(Path(entry.path), f"{before}{entry.name}/", around)
-            elif _is_file(entry):
-                yield Member(before + entry.name, entry.stat().st_size, Path(entry.path))
+            is_folder = entry.is_dir()
+            path = f"{before}{entry.name}{'/' if is_folder else ''}"
+            if leads(path) and is_folder:
+                yield from walk(Path(entry.path), path, around)
+            elif leads(path) and _is_file(entry):
+                yield Member(path, entry.stat().st_size, Path(entry.path))
 
     with clear_errors(folder):
-        yield from walk(folder, "", frozenset())
+        if folder.is_dir():
+            yield from walk(folder, "", frozenset())
 
 
 def others_there(root: Path, template: str, only: Values) -> str:
@@ -126,44 +129,47 @@ def at(root: Path, paths: Collection[str]) -> dict[str, Member]:
     """Return those of some paths below a root that are there: unpacked, else in an archive in which folders may stand
     before them. DataError where there are two for one path.
     """
-    found: dict[str, Member] = {}
-    for name in paths:
-        file = root / name
-        if file.is_file():
-            found[name] = Member(name, file.stat().st_size, file)
-    missing: dict[str, dict[str, list[str]]] = {}  # folder -> file, up to the case of its suffix -> paths
+    files = ((name, root / name) for name in paths)
+    found = {name: Member(name, file.stat().st_size, file) for name, file in files if file.is_file()}
+    wanted: dict[str, list[str]] = {}  # as folders and suffixes are compared -> paths
     for name in paths:
         if name not in found:
-            folder, _, file_name = name.rpartition("/")
-            missing.setdefault(folder, {}).setdefault(_near(file_name), []).append(name)
-
-    def take(name: str, member: Member) -> None:
-        if name in found:
-            raise DataError(f"{member}: a second file for {name!r}, besides {found[name]}; keep one of them")
-        found[name] = member
-
-    for folder, files in missing.items():
-        for key, member in _unpacked(root, f"{folder}/{{file}}" if folder else "{file}", {}):
-            for name in files.get(_near(dict(key)["file"]), ()):
-                take(name, member)
-    by_file: dict[str, list[tuple[str, str]]] = {}
-    for folder, files in missing.items():
-        for file_name, names in files.items():
-            wanted = f"/{normal(folder).casefold()}/{file_name}" if folder else f"/{file_name}"
-            by_file.setdefault(file_name, []).extend((wanted, name) for name in names if name not in found)
-    for archive in archives(root) if any(by_file.values()) else ():
-        for member in members(archive):
-            folder, _, file_name = member.path.rpartition("/")
-            near = _near(file_name)
-            for wanted, name in by_file.get(near, ()):
-                if f"/{normal(folder).casefold()}/{near}".endswith(wanted) and not hidden(member.path):
-                    take(name, member)
+            wanted.setdefault(_near(name), []).append(name)
+    folders = dict.fromkeys(name.rpartition("/")[0] for names in wanted.values() for name in names)
+    unpacked = (
+        (_near(member.path), member)
+        for folder in folders
+        for _, member in _unpacked(root, f"{folder}/{{file}}" if folder else "{file}", {})
+    )
+    packed = (
+        (tail, member)
+        for archive in (archives(root) if wanted else ())
+        for member in members(archive)
+        if not hidden(member.path)
+        for tail in _tails(_near(member.path))
+    )
+    for candidates in (unpacked, packed):
+        there: dict[str, Member] = {}
+        for near, member in candidates:
+            for name in wanted.get(near, ()):
+                if name in found:
+                    continue
+                if name in there:
+                    raise DataError(f"{member}: a second file for {name!r}, besides {there[name]}; keep one of them")
+                there[name] = member
+        found = {**there, **found}
     return found
 
 
-def _near(file_name: str) -> str:
-    stem, dot, suffix = normal(file_name).rpartition(".")
-    return f"{stem}{dot}{suffix.lower()}"
+def _near(path: str) -> str:
+    folder, slash, file = normal(path).rpartition("/")
+    stem, dot, suffix = file.rpartition(".")
+    return f"{folder.casefold()}{slash}{stem}{dot}{suffix.lower()}"
+
+
+def _tails(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[first:]) for first in range(len(parts))]
 
 
 def values_of(root: Path, template: str, place: str) -> list[str]:
@@ -181,11 +187,8 @@ def hidden(name: str) -> bool:
 
 
 def _in_archives(paths: Sequence[Path], template: str, spellings: Spellings) -> Iterator[tuple[Key, Member]]:
-    pattern = _pattern(template, anywhere=True)
-    for path in paths:
-        for member in members(path):
-            for key in _keys(pattern, member.path, spellings):
-                yield key, member
+    inside = (member for path in paths for member in members(path))
+    return _matching(_pattern(template, anywhere=True), inside, spellings)
 
 
 def _each_once(found: Iterable[tuple[Key, Member]]) -> dict[Key, Member]:
@@ -217,21 +220,18 @@ def _spellings(only: Values) -> Spellings:
     return found
 
 
-def _keys(pattern: re.Pattern[str], path: str, spellings: Spellings) -> Iterator[Key]:
-    """Yield the key of a path, if it is one that is looked for."""
+def _key(pattern: re.Pattern[str], path: str, spellings: Spellings) -> Key | None:
+    """Return the key of a path; None where it is none of those looked for."""
     match = pattern.match(normal(path))
     if match is None or hidden(path):
-        return
+        return None
     found = match.groupdict()
-    for place, known in spellings.items():
-        if place in found:
-            value = found[place]
-            if value not in known:
-                value = value if place == STEM else value.casefold()
-            if value not in known:
-                return
-            found[place] = known[value]
-    yield tuple(found.items())
+    for place in found.keys() & spellings.keys():
+        value = found[place] if place == STEM or found[place] in spellings[place] else found[place].casefold()
+        if value not in spellings[place]:
+            return None
+        found[place] = spellings[place][value]
+    return tuple(found.items())
 
 
 @lru_cache(maxsize=256)
@@ -243,23 +243,22 @@ def _pattern(template: str, anywhere: bool) -> re.Pattern[str]:
 
 def _unpacked(root: Path, template: str, spellings: Spellings) -> Iterator[tuple[Key, Member]]:
     """Walk only where the template leads, folder by folder."""
-    steps = [_pattern(part, anywhere=False) for part in template.split("/")]
+    parts = template.split("/")
+    steps = [_pattern("/".join(parts[: number + 1]), anywhere=False) for number in range(len(parts))]
 
-    def walk(
-        folder: Path, before: str, depth: int, key: Key, above: frozenset[tuple[int, int]]
-    ) -> Iterator[tuple[Key, Member]]:
-        around, last = _entered(folder, above), depth == len(steps) - 1
-        for entry in _entries(folder):
-            for more in _keys(steps[depth], entry.name, spellings):
-                path, longer = before + entry.name, (*key, *more)
-                if not last and entry.is_dir():
-                    yield from walk(Path(entry.path), f"{path}/", depth + 1, longer, around)
-                elif _is_file(entry) and last:
-                    yield longer, Member(path, entry.stat().st_size, Path(entry.path))
+    def leads(path: str) -> bool:
+        depth, deepest = path.rstrip("/").count("/"), len(steps) - 1
+        in_reach = depth < deepest if path.endswith("/") else depth == deepest
+        return in_reach and _key(steps[depth], path.rstrip("/"), spellings) is not None
 
-    with clear_errors(root):
-        if root.is_dir():
-            yield from walk(root, "", 0, (), frozenset())
+    return _matching(steps[-1], files_below(root, leads), spellings)
+
+
+def _matching(pattern: re.Pattern[str], found: Iterable[Member], spellings: Spellings) -> Iterator[tuple[Key, Member]]:
+    for member in found:
+        key = _key(pattern, member.path, spellings)
+        if key is not None:
+            yield key, member
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
