@@ -66,14 +66,6 @@ def _moved(labels: Labels | None, device: torch.device) -> Labels | None:
     return None if labels is None else labels.to(device, non_blocking=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """The place of one sample: optimiser step and position within the global batch."""
-
-    step: int
-    position: int
-
-
 @dataclass(frozen=True)
 class Sample:
     """One augmented sample, of the stage's size."""
@@ -85,7 +77,7 @@ class Sample:
 
 
 class Samples(TorchDataset[Sample]):
-    """Augmented samples by ticket."""
+    """Augmented samples by their number, counted over the global batches of all steps."""
 
     def __init__(
         self,
@@ -105,19 +97,14 @@ class Samples(TorchDataset[Sample]):
         self.augmentation, self.ignore, self.seed = augmentation, ignore, seed
         self.labelled, self.repeats = labelled, repeats
         self.places = epoch_places(len(dataset), batch, repeats)
-        self._order = lru_cache(maxsize=2)(self._permutation)
-
-    def _permutation(self, epoch: int) -> NDArray[np.int64]:
-        order: NDArray[np.int64] = np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset))
-        return order
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, ticket: Ticket) -> Sample:
-        """Return the sample of a ticket."""
-        epoch, place = divmod(ticket.step * self.batch + ticket.position, self.places)
-        index = int(self._order(epoch)[place // self.repeats])
+    def __getitem__(self, number: int) -> Sample:
+        """Return a sample."""
+        epoch, place = divmod(number, self.places)
+        index = int(_order(self.seed, epoch, len(self.dataset))[place // self.repeats])
         rng = np.random.default_rng([self.seed, epoch, place, 1])
         augmentation = self.augmentation
         if isinstance(augmentation, Augmentation):
@@ -165,33 +152,23 @@ class Samples(TorchDataset[Sample]):
         image, _ = resized(image, None, *self.size)
         return image[:, ::-1] if variant % 2 else image
 
-    def __getstate__(self) -> dict[str, object]:
-        state = self.__dict__.copy()
-        del state["_order"]  # a cache of a bound method does not travel to a worker process
-        return state
 
-    def __setstate__(self, state: dict[str, object]) -> None:
-        self.__dict__.update(state)
-        self._order = lru_cache(maxsize=2)(self._permutation)
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    order: NDArray[np.int64] = np.random.default_rng([seed, epoch]).permutation(count)
+    return order
 
 
-@dataclass
-class _Stacked:
-    """Samples on their way from a loading process."""
-
-    images: Tensor
-    clean: Tensor | None
-    labels: Labels | None
-    variant: Tensor | None
-
-
-def _collate(samples: list[Sample]) -> _Stacked:
+def _collate(samples: list[Sample]) -> Batch:
+    """Return samples as one batch, of which only the places are missing."""
+    images = torch.from_numpy(np.stack([sample.image for sample in samples]))
     same = all(sample.image is sample.clean for sample in samples)
     variants = [sample.variant for sample in samples if sample.variant is not None]
-    return _Stacked(
-        images=torch.from_numpy(np.stack([sample.image for sample in samples])),
-        clean=None if same else torch.from_numpy(np.stack([sample.clean for sample in samples])),
+    return Batch(
+        images=images,
+        clean=images if same else torch.from_numpy(np.stack([sample.clean for sample in samples])),
         labels=_stacked_labels([sample.labels for sample in samples]),
+        position=torch.empty(0, dtype=torch.int64),
         variant=torch.tensor(variants) if variants else None,
     )
 
@@ -233,6 +210,12 @@ class Share:
         number = turn * self.world + self.rank
         return range(number * self.size, (number + 1) * self.size)
 
+    def numbers(self, start: int, steps: int) -> Iterator[list[int]]:
+        """Yield the numbers of the samples of each micro-batch from step `start` on."""
+        for step in range(start, steps):
+            for turn in range(self.turns):
+                yield [step * self.batch + position for position in self.positions(turn)]
+
 
 def alone(worker: int) -> None:
     """Prepare a reading process."""
@@ -248,40 +231,21 @@ def one_line_errors(loader: Iterable[Read]) -> Iterator[Read]:
         raise DataError(last.removeprefix(f"{DataError.__module__}.{DataError.__name__}: ")) from error
 
 
-@dataclass(frozen=True)
-class _Tickets:
-    """The micro-batches of a process in order; made when asked for: a long stage has a hundred million samples."""
-
-    share: Share
-    start: int
-    steps: int
-
-    def __len__(self) -> int:
-        return (self.steps - self.start) * self.share.turns
-
-    def __iter__(self) -> Iterator[list[Ticket]]:
-        for step in range(self.start, self.steps):
-            for turn in range(self.share.turns):
-                yield [Ticket(step, position) for position in self.share.positions(turn)]
-
-
 def batches(samples: Samples, share: Share, start: int, steps: int, workers: int) -> Iterator[Batch]:
     """Yield the micro-batches of this process from step `start` on, in order."""
-    tickets = _Tickets(share, start, steps)
-    loader: DataLoader[_Stacked] = DataLoader(
+    loader: DataLoader[Batch] = DataLoader(
         samples,  # type: ignore[arg-type]
-        batch_sampler=tickets,
+        batch_sampler=share.numbers(start, steps),
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=alone,
     )
-    for group, stacked in zip(tickets, one_line_errors(loader), strict=True):
-        images = unit_images(stacked.images)
-        labels = stacked.labels
+    for numbers, batch in zip(share.numbers(start, steps), one_line_errors(loader), strict=True):
+        images, labels = unit_images(batch.images), batch.labels
         yield Batch(
             images=images,
-            clean=images if stacked.clean is None else unit_images(stacked.clean),
+            clean=images if batch.clean is batch.images else unit_images(batch.clean),
             labels=labels.long() if isinstance(labels, Tensor) else labels,
-            position=torch.tensor([ticket.position for ticket in group]),
-            variant=stacked.variant,
+            position=torch.tensor([number % share.batch for number in numbers]),
+            variant=batch.variant,
         )

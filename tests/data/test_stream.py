@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gkdbench.data.seeds import seed_of
-from gkdbench.data.stream import Batch, Sample, Samples, Share, Ticket, batches, unit_images
+from gkdbench.data.stream import Batch, Sample, Samples, Share, batches, unit_images
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DistillationViews, TaskCrops
 
@@ -110,6 +110,8 @@ def test_workers_change_nothing(augmentation: AnyAugmentation, repeats: int, wor
     alone, helped = (list(batches(samples, Share(4, 2), 0, 5, count)) for count in (0, workers))
     assert len(alone) == len(helped) == 10
     assert all(map(equal, alone, helped))
+    shared, shared_too = ([batch.clean is batch.images for batch in found] for found in (alone, helped))
+    assert shared == shared_too
 
 
 @every_kind
@@ -128,10 +130,10 @@ def test_a_resumed_stream_goes_on_as_if_nothing_had_happened(
 
 @every_kind
 def test_the_order_of_reading_changes_nothing(augmentation: AnyAugmentation, repeats: int) -> None:
-    tickets = [Ticket(step, position) for step in range(5) for position in range(4)]
+    numbers = range(20)
     forwards, backwards = (make_samples(augmentation=augmentation, repeats=repeats) for _ in range(2))
-    there = {ticket: forwards[ticket] for ticket in tickets}
-    assert all(same(there[ticket], backwards[ticket]) for ticket in reversed(tickets))
+    there = {number: forwards[number] for number in numbers}
+    assert all(same(there[number], backwards[number]) for number in reversed(numbers))
 
 
 @every_kind
@@ -153,15 +155,14 @@ def test_shares_cut_the_batch_without_rest_or_overlap(size: int, world: int, tur
     assert positions == list(range(batch))
 
 
-def numbers(samples: Samples, first: int, count: int) -> list[int]:
+def shown_by(samples: Samples, first: int, count: int) -> list[int]:
     """Return which images the samples number `first` and on show, by their green channel."""
-    places = [divmod(n, samples.batch) for n in range(first, first + count)]
-    return [int(samples[Ticket(step, position)].clean[0, 0, 1]) for step, position in places]
+    return [int(samples[number].clean[0, 0, 1]) for number in range(first, first + count)]
 
 
 def test_every_epoch_shows_every_image_once_in_its_own_order() -> None:
     samples = make_samples(augmentation=Augmentation(), size=(24, 40))
-    epochs = [numbers(samples, 7 * epoch, 7) for epoch in range(3)]
+    epochs = [shown_by(samples, 7 * epoch, 7) for epoch in range(3)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
@@ -169,7 +170,7 @@ def test_every_epoch_shows_every_image_once_in_its_own_order() -> None:
 def test_the_batch_size_does_not_change_the_sequence() -> None:
     one, other = make_samples(batch=4), make_samples(batch=6)
     for number in range(20):
-        assert same(one[Ticket(*divmod(number, 4))], other[Ticket(*divmod(number, 6))])
+        assert same(one[number], other[number])
 
 
 @pytest.mark.parametrize(("count", "repeats"), [(14, 3), (14, 2), (600, 3)])
@@ -180,9 +181,10 @@ def test_repeats_show_an_image_several_times_in_a_row(count: int, repeats: int) 
     assert samples.places == places and len(samples) == count
     shown = []
     for epoch in range(2):
-        order = [samples._order(epoch)[place // repeats] for place in range(places)]
-        found = [int(samples[Ticket(*divmod(epoch * places + place, 4))].clean[0, 0, 1]) for place in range(places)]
-        assert found == [int(index) % 256 for index in order]
+        images = np.random.default_rng([samples.seed, epoch]).permutation(count).repeat(repeats)
+        order = images[:places].tolist()
+        found = [int(samples[epoch * places + place].clean[0, 0, 1]) for place in range(places)]
+        assert found == [index % 256 for index in order]
         assert len(set(order)) == -(-places // repeats)
         shown.append(order)
     assert shown[0] != shown[1]
@@ -192,7 +194,7 @@ def test_repeats_show_an_image_several_times_in_a_row(count: int, repeats: int) 
 def test_repeats_are_augmented_anew(augmentation: AnyAugmentation) -> None:
     samples = make_samples(batch=6, augmentation=augmentation, repeats=3)
     for first in (0, 3):
-        images = [samples[Ticket(0, first + number)].image for number in range(3)]
+        images = [samples[first + number].image for number in range(3)]
         assert not any(np.array_equal(images[one], images[other]) for one, other in [(0, 1), (0, 2), (1, 2)])
 
 
@@ -248,7 +250,7 @@ def test_clean_is_the_very_same_tensor_without_photometric_change() -> None:
 def test_photometric_change_leaves_the_geometry_alone() -> None:
     changed, plain = make_samples(), make_samples(augmentation=GEOMETRIC)
     for position in range(4):
-        sample, expected = changed[Ticket(0, position)], plain[Ticket(0, position)]
+        sample, expected = changed[position], plain[position]
         assert expected.image is expected.clean and np.array_equal(sample.clean, expected.clean)
         assert sample.labels is not None and np.array_equal(sample.labels, expected.labels)
         assert not np.array_equal(sample.image, sample.clean)
@@ -268,8 +270,8 @@ def test_image_and_labels_stay_aligned(
     """Wherever the image still shows a cell's pure colour, the label is that cell's; elsewhere is an edge."""
     dataset = Checkerboard(size=(48, 80), cell=16)
     samples = make_samples(dataset, size=size, augmentation=Augmentation(flip=flip, scale=scale), seed=seed)
-    for position in range(2):
-        sample = samples[Ticket(step, position)]
+    for number in (2 * step, 2 * step + 1):
+        sample = samples[number]
         clean, labels = sample.clean, sample.labels
         assert labels is not None and clean.shape == (*size, 3) and labels.shape == size
         original = dataset.labels(int(clean[0, 0, 1]))
@@ -293,7 +295,7 @@ def _flat(values: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def test_flipping_mirrors() -> None:
     plain, mirrored = (make_samples(size=(24, 40), augmentation=Augmentation(flip=flip)) for flip in (0.0, 1.0))
-    one, other = plain[Ticket(0, 0)], mirrored[Ticket(0, 0)]
+    one, other = plain[0], mirrored[0]
     assert np.array_equal(one.image[:, ::-1], other.image) and not np.array_equal(one.image, other.image)
     assert one.labels is not None and np.array_equal(one.labels[:, ::-1], other.labels)
 
@@ -302,7 +304,7 @@ def test_about_half_are_flipped() -> None:
     samples = make_samples(Checkerboard(count=200), size=(24, 40), augmentation=Augmentation(flip=0.5))
     flipped = 0
     for number in range(200):
-        image = samples[Ticket(*divmod(number, 4))].image
+        image = samples[number].image
         original = samples.dataset.image(int(image[0, 0, 1]))
         assert np.array_equal(image, original) or np.array_equal(image, original[:, ::-1])
         flipped += not np.array_equal(image, original)
@@ -311,7 +313,7 @@ def test_about_half_are_flipped() -> None:
 
 def test_a_small_image_is_padded_with_its_mean_colour_and_ignored_labels() -> None:
     samples = make_samples(size=(24, 40), augmentation=Augmentation(flip=0.0, scale=(0.5, 0.5)))
-    sample = samples[Ticket(0, 0)]
+    sample = samples[0]
     image, labels = sample.image, sample.labels
     assert labels is not None and (labels[:12, :20] != IGNORE).all()
     assert (labels[12:] == IGNORE).all() and (labels[:, 20:] == IGNORE).all()
@@ -328,14 +330,14 @@ def test_without_labels(dataset: Checkerboard) -> None:
 def test_brightness_and_contrast_stay_in_range_and_act() -> None:
     strong = Augmentation(flip=0.0, brightness=1.0, contrast=1.0)
     for position in range(4):
-        sample = make_samples(augmentation=strong)[Ticket(0, position)]
+        sample = make_samples(augmentation=strong)[position]
         assert sample.image.dtype == np.uint8 and not np.array_equal(sample.image, sample.clean)
 
 
 def test_samples_travel_to_another_process() -> None:
     samples = make_samples()
     copy = pickle.loads(pickle.dumps(samples))
-    assert same(samples[Ticket(3, 1)], copy[Ticket(3, 1)])
+    assert same(samples[13], copy[13])
 
 
 @pytest.mark.parametrize("flip", [0.0, 0.5, 1.0])

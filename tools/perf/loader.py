@@ -28,7 +28,7 @@ from torchvision.transforms.v2 import functional as F
 
 from gkdbench.data.augmentation.task_crops import PairedDataset
 from gkdbench.data.dataset import DataPlace, open_split
-from gkdbench.data.stream import Samples, Ticket
+from gkdbench.data.stream import Samples
 from gkdbench.spec.augmentation import TaskCrops
 from gkdbench.spec.catalogue import find_benchmark
 
@@ -137,7 +137,7 @@ def measure(images: int, rounds: int, folder: Path) -> dict[str, list[float]]:
         found = dict.fromkeys(times, 0.0)
         for index in range(images):
             works: dict[str, Callable[[], object]] = {
-                "ours": partial(ours.__getitem__, Ticket(turn, index)),
+                "ours": partial(ours.__getitem__, turn * images + index),
                 "decoding": partial(dataset.pair, index),
                 **{name: partial(pipeline.__getitem__, index) for name, pipeline in plain.items()},
             }
