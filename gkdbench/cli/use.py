@@ -9,7 +9,7 @@ from gkdbench.cli.console import command, existing, print_json, print_table, say
 from gkdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from gkdbench.run.box_prediction import FoundFiles
+    from gkdbench.detection.prediction import FoundFiles
 
 Run = Annotated[str, typer.Argument(help="Run id, its beginning, or the path of a record.json.")]
 Results = Annotated[Path, typer.Option(help="Results directory.")]
@@ -37,7 +37,7 @@ def predict(
     source = find_benchmark(benchmark) if benchmark else model.spec.source
     from gkdbench.cli.display import choose_display
     from gkdbench.data.dataset import DataPlace
-    from gkdbench.run.box_prediction import FoundFiles
+    from gkdbench.detection.prediction import FoundFiles
     from gkdbench.run.prediction import write_predictions
 
     display = choose_display()

@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from gkdbench.contract import Boxes
-from gkdbench.data.augmentation import detection_views
 from gkdbench.data.augmentation.distillation_views import distillation_view
 from gkdbench.data.augmentation.plain import geometry, photometry, resized
 from gkdbench.data.augmentation.task_crops import TaskCropper
 from gkdbench.data.dataset import Dataset, objects_in
 from gkdbench.data.sampling import epoch_places
+from gkdbench.detection.views import DRAWS, detection_view
 from gkdbench.errors import DataError
 from gkdbench.spec.augmentation import AnyAugmentation, Augmentation, DetectionViews, TaskCrops
 from gkdbench.spec.objects import Objects
@@ -127,9 +127,9 @@ class Samples(TorchDataset[Sample]):
         return Sample(photometry(image, augmentation, rng), image, labels, variant)
 
     def _boxed(self, index: int, views: DetectionViews, rng: np.random.Generator) -> Sample:
-        draws = rng.random(detection_views.DRAWS)
+        draws = rng.random(DRAWS)
         objects = objects_in(self.dataset, index) if self.labelled else None
-        image, objects = detection_views.detection_view(self.dataset.image(index), objects, views, self.size, draws)
+        image, objects = detection_view(self.dataset.image(index), objects, views, self.size, draws)
         variant = None if self.variants is None else 2 * index + int(draws[3] < views.flip)
         return Sample(photometry(image, views, rng), image, objects, variant)
 
@@ -147,7 +147,7 @@ class Samples(TorchDataset[Sample]):
         image = self.dataset.image(variant // 2)
         if isinstance(self.augmentation, DetectionViews):
             flips = self.augmentation.model_copy(update={"flip": float(variant % 2)})
-            view, _ = detection_views.detection_view(image, None, flips, self.size, np.zeros(detection_views.DRAWS))
+            view, _ = detection_view(image, None, flips, self.size, np.zeros(DRAWS))
             return view
         image, _ = resized(image, None, *self.size)
         return image[:, ::-1] if variant % 2 else image

@@ -1,6 +1,6 @@
 """Building the network that a decoder belongs to."""
 
-from gkdbench.models.detector import Detector
+from gkdbench.detection.detector import Detector
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.network import Network
 from gkdbench.models.segmentor import Segmentor

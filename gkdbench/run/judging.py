@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from gkdbench.data.dataset import Dataset
-from gkdbench.engine.detection import judge_boxes
+from gkdbench.detection.detections_file import DetectionsFile
+from gkdbench.detection.finding import judge_boxes
 from gkdbench.engine.evaluation import Judged, judge
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import DataError
-from gkdbench.run.detections import DetectionsFile
 from gkdbench.run.image_counts import write_image_counts
 from gkdbench.run.record import SplitResult
 from gkdbench.run.scoring import box_result, split_result

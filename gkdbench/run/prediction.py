@@ -1,6 +1,6 @@
 """What a finished run's model predicts for every image of a split: PNGs in the data's own ids, and overlays to look at.
 
-Of a detector it is boxes; see gkdbench.run.box_prediction.
+Of a detector it is boxes; see gkdbench.detection.prediction.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,12 +14,12 @@ from PIL import Image
 
 from gkdbench.data.checking.contact_sheet import overlaid
 from gkdbench.data.dataset import DataPlace, open_split
+from gkdbench.detection.detector import Detector
+from gkdbench.detection.prediction import Conditions, FoundFiles, open_for_finding, write_found
 from gkdbench.engine.inference import predict
 from gkdbench.errors import UsageError
-from gkdbench.models.detector import Detector
 from gkdbench.models.network import Network
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run.box_prediction import Conditions, FoundFiles, open_for_finding, write_found
 from gkdbench.run.files import make_folder, remove_temporaries, write_atomically
 from gkdbench.run.stages import fit_for_judging
 from gkdbench.run.trained import TrainedModel

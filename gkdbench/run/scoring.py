@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gkdbench.detection.average_precision import Overlaps
+from gkdbench.detection.coco_ap import coco_score
+from gkdbench.detection.voc_ap import voc_score
 from gkdbench.engine.evaluation import Judged
-from gkdbench.metrics.average_precision import Overlaps
-from gkdbench.metrics.coco_ap import coco_score
 from gkdbench.metrics.confusion import Counts, Score, score
 from gkdbench.metrics.robustness import robustness
-from gkdbench.metrics.voc_ap import voc_score
 from gkdbench.run.record import Corruption, GroupResult, Protocol, Record, SplitResult, Summary
 from gkdbench.spec.benchmark import Benchmark, Split
 from gkdbench.spec.corruption import CorruptedSplit

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from gkdbench.cli.main import app
 from gkdbench.data.corruptions import library
 from gkdbench.data.dataset import open_split
-from gkdbench.engine.detection import judge_boxes
+from gkdbench.detection import detections_file
+from gkdbench.detection.average_precision import collect
+from gkdbench.detection.coco_ap import coco_score
+from gkdbench.detection.detections_file import FILE
+from gkdbench.detection.finding import judge_boxes
+from gkdbench.detection.voc_ap import voc_score
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
-from gkdbench.metrics.average_precision import collect
-from gkdbench.metrics.coco_ap import coco_score
-from gkdbench.metrics.voc_ap import voc_score
-from gkdbench.run import detections
-from gkdbench.run.detections import FILE
 from gkdbench.run.digests import DataDigests
 from gkdbench.run.plan import plan_run
 from gkdbench.run.record import read_record
@@ -346,7 +346,7 @@ def test_a_second_run_is_cached_and_touches_nothing(do, shop):
 )
 def test_an_interrupted_run_leaves_nothing_half_done_and_goes_on(do, shop, monkeypatch, title, count):
     options = {"options": ("recipe.joint.steps=4",)}
-    monkeypatch.setattr(detections, "_BUFFERED", 2)  # so that rows are on disk when the run ends
+    monkeypatch.setattr(detections_file, "_BUFFERED", 2)  # so that rows are on disk when the run ends
 
     on_disk = []
 
@@ -373,7 +373,7 @@ def test_an_interrupted_run_leaves_nothing_half_done_and_goes_on(do, shop, monke
 
 
 def test_objects_that_do_not_count_everywhere_are_one_clear_line(do, tiny_benchmark, monkeypatch):
-    monkeypatch.setattr("gkdbench.metrics.average_precision.Overlaps.positives", lambda self: np.zeros((1, 4), int))
+    monkeypatch.setattr("gkdbench.detection.average_precision.Overlaps.positives", lambda self: np.zeros((1, 4), int))
     with pytest.raises(GkdbenchError, match="in-domain val: its 5 images have no object that counts, so there is no"):
         do("finetune")
 

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 from gkdbench.cli.display import PlainDisplay
 from gkdbench.cli.main import app
 from gkdbench.data.dataset import DataPlace, open_split
-from gkdbench.engine.detection import find_boxes
+from gkdbench.detection.finding import find_boxes
+from gkdbench.detection.prediction import overlay
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import UsageError
 from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
 from gkdbench.report.examples import read_examples
-from gkdbench.run.box_prediction import overlay
 from gkdbench.run.export import export_model
 from gkdbench.run.prediction import write_predictions
 from gkdbench.run.runner import run

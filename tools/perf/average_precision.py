@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from gkdbench.metrics.average_precision import BoxCollection, mean_over_classes
-from gkdbench.metrics.coco_ap import coco_score
-from gkdbench.metrics.voc_ap import RULES, Ranking, voc_score
+from gkdbench.detection.average_precision import BoxCollection, mean_over_classes
+from gkdbench.detection.coco_ap import coco_score
+from gkdbench.detection.voc_ap import RULES, Ranking, voc_score
 from gkdbench.spec.objects import Detections, Objects
 
 Image = tuple[Objects, Detections]

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from gkdbench.detection.faster_rcnn import FasterRCNN
 from gkdbench.models.decoders.context import ContextDecoder
-from gkdbench.models.decoders.faster_rcnn import FasterRCNN
 from gkdbench.models.decoders.head import Head
 from gkdbench.models.decoders.linear import LinearDecoder
 from gkdbench.models.decoders.semfpn import SemFPN

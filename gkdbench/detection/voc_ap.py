@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.metrics.average_precision import OVERLAP, Bools, Floats, Indices, Overlaps, mean_over_classes
+from gkdbench.detection.average_precision import OVERLAP, Bools, Floats, Indices, Overlaps, mean_over_classes
 
 RULES = {
     "area": "area under the precision-recall curve after precision is made monotone (VOC2010 and later)",

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from gkdbench.detection.faster_rcnn import DecodedPyramid, FasterRCNN, FoundBoxes
 from gkdbench.errors import UsageError
-from gkdbench.models.decoders.faster_rcnn import DecodedPyramid, FasterRCNN, FoundBoxes
 from gkdbench.models.encoder import Features
 from gkdbench.models.grids import as_map, padded
 from gkdbench.models.network import Network

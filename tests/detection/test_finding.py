@@ -14,7 +14,10 @@ from toy import encoder, recipe, training
 from gkdbench.api import Stage, Unsupported
 from gkdbench.contract import Boxes
 from gkdbench.data.stream import Samples, Share, batches
-from gkdbench.engine.detection import find_boxes, judge_boxes
+from gkdbench.detection.detector import Detector
+from gkdbench.detection.faster_rcnn import FoundBoxes
+from gkdbench.detection.finding import find_boxes, judge_boxes
+from gkdbench.detection.voc_ap import voc_score
 from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import train
@@ -22,9 +25,6 @@ from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import FrozenTeacher, LiveStep, Moment, StageModule
 from gkdbench.engine.process_group import leave_group
 from gkdbench.errors import DataError, Interrupted
-from gkdbench.metrics.voc_ap import voc_score
-from gkdbench.models.decoders.faster_rcnn import FoundBoxes
-from gkdbench.models.detector import Detector
 from gkdbench.spec.augmentation import DetectionViews
 from gkdbench.spec.decoder import FasterRCNNDecoder
 from gkdbench.spec.inference import Inference

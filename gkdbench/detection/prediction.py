@@ -22,9 +22,9 @@ from gkdbench.data.checking.box_sheet import with_boxes
 from gkdbench.data.dataset import BoxDataset, DataPlace, Dataset, open_split
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.data.objects.result_files import coco_results
-from gkdbench.engine.detection import find_boxes
+from gkdbench.detection.detector import Detector
+from gkdbench.detection.finding import find_boxes
 from gkdbench.errors import DataError
-from gkdbench.models.detector import Detector
 from gkdbench.run.files import write_atomically, write_json
 from gkdbench.spec.benchmark import Benchmark, Split
 from gkdbench.spec.inference import Inference

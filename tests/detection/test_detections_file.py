@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from gkdbench.detection import detections_file
+from gkdbench.detection.detections_file import FILE, DetectionsFile
 from gkdbench.errors import GkdbenchError
-from gkdbench.run import detections
-from gkdbench.run.detections import FILE, DetectionsFile
 from gkdbench.spec.objects import Detections, Objects
 
 
@@ -29,7 +29,7 @@ def rows_of(folder):
 
 @pytest.mark.parametrize("buffered", [1, 2, 500])
 def test_what_was_added_comes_back_in_order(tmp_path, monkeypatch, buffered):
-    monkeypatch.setattr(detections, "_BUFFERED", buffered)
+    monkeypatch.setattr(detections_file, "_BUFFERED", buffered)
     file = DetectionsFile(tmp_path)
     file.add("val", "a", objects((0, 1, 2.5, 3, 2), (4, 4, 9, 9, 0), difficult=[1]), finds((0, 1, 2, 3, 19, 0.75)))
     file.add("val", "b", objects(), finds())
@@ -50,7 +50,7 @@ def test_what_was_added_comes_back_in_order(tmp_path, monkeypatch, buffered):
 
 
 def test_it_has_its_name_only_when_it_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(detections, "_BUFFERED", 1)
+    monkeypatch.setattr(detections_file, "_BUFFERED", 1)
     before = DetectionsFile(tmp_path)
     before.add("val", "old", objects(), finds())
     before.finish()
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path):
 
 
 def test_a_disk_that_fills_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(detections, "_BUFFERED", 1)
+    monkeypatch.setattr(detections_file, "_BUFFERED", 1)
     file = DetectionsFile(tmp_path)
     file.add("val", "a", objects(), finds())
 
@@ -101,7 +101,7 @@ def test_a_disk_that_fills_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(detections, "_BUFFERED", 20)
+    monkeypatch.setattr(detections_file, "_BUFFERED", 20)
     file, found = DetectionsFile(tmp_path), finds(*[(0, 0, 1, 1, 0, 0.5)] * 100)
     held = []
     tracemalloc.start()

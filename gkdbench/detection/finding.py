@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from gkdbench.data.dataset import Dataset, objects_in
 from gkdbench.data.reading import images_of, in_groups
+from gkdbench.detection.average_precision import BoxCollection, Overlaps
+from gkdbench.detection.detector import Detector
+from gkdbench.detection.faster_rcnn import FoundBoxes
 from gkdbench.engine.inference import as_tensor
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.passes import in_precision
-from gkdbench.metrics.average_precision import BoxCollection, Overlaps
-from gkdbench.models.decoders.faster_rcnn import FoundBoxes
-from gkdbench.models.detector import Detector
 from gkdbench.models.grids import padded
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.objects import Detections, Objects

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.metrics.average_precision import Bools, Floats, Indices, Overlaps, mean_over_classes
+from gkdbench.detection.average_precision import Bools, Floats, Indices, Overlaps, mean_over_classes
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)

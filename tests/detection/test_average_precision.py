@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gkdbench.metrics.average_precision import BoxCollection, collect, mean_over_classes
+from gkdbench.detection.average_precision import BoxCollection, collect, mean_over_classes
 from gkdbench.spec.objects import Detections, Objects
 
 

@@ -9,8 +9,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gkdbench.data.augmentation.detection_views import DRAWS, detection_view, moved
 from gkdbench.data.stream import Samples, Share, batches, learnt
+from gkdbench.detection.views import DRAWS, detection_view, moved
 from gkdbench.errors import DataError
 from gkdbench.spec.augmentation import DetectionViews
 from gkdbench.spec.inference import Inference

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gkdbench.metrics.average_precision import collect
-from gkdbench.metrics.voc_ap import RULES, Ranking, voc_score
+from gkdbench.detection.average_precision import collect
+from gkdbench.detection.voc_ap import RULES, Ranking, voc_score
 from gkdbench.spec.objects import Detections, Objects
 
 Row = tuple[list[float], int, float]

@@ -13,9 +13,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign, box_iou
 
 from gkdbench.contract import Boxes
+from gkdbench.detection.detector import Detector
 from gkdbench.errors import Unsupported, UsageError
 from gkdbench.models.build import build_network
-from gkdbench.models.detector import Detector
 from gkdbench.models.encoder import Encoder
 from gkdbench.spec.catalogue import find_model
 from gkdbench.spec.decoder import FasterRCNNDecoder

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gkdbench.metrics.average_precision import collect
-from gkdbench.metrics.coco_ap import CocoScore, coco_score
+from gkdbench.detection.average_precision import collect
+from gkdbench.detection.coco_ap import CocoScore, coco_score
 from gkdbench.spec.objects import Detections, Objects
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools" / "perf"))  # as running the script does

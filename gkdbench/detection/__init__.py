@@ -1,0 +1,1 @@
+"""Detection: boxes, the detector that finds them, and how it is judged."""
