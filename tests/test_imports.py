@@ -14,23 +14,26 @@ from gkdbench.spec.method_names import offers
 ROOT = Path(__file__).resolve().parents[1]
 
 # What a part of gkdbench may import besides itself and `gkdbench.errors`, `gkdbench` (the version):
-# cli -> run -> engine -> (models, data, metrics) -> spec, and report -> (run.record, run.recomputed, run.files,
-# metrics, spec). Detection stands on all of these; data and models know its views and its network.
+# cli -> run -> (identity, engine) -> (models, data, metrics) -> spec, and report -> (run.record, run.recomputed,
+# run.files, metrics, spec). Detection stands on all of these; data and models know its views and its network. What a
+# digest is, and what of code enters one, are leaves; the digests of runs and stages are not.
 # All may know the contract.
+LEAVES = ("identity.digest", "identity.code")
 MAY_IMPORT = {
     "errors": set(),
-    "spec": set(),
+    "spec": {*LEAVES},
     "metrics": {"spec"},
-    "data": {"spec", "detection.views"},
-    "models": {"spec", "detection.detector", "detection.faster_rcnn"},
+    "data": {"spec", "detection.views", *LEAVES},
+    "models": {"spec", "detection.detector", "detection.faster_rcnn", *LEAVES},
     "detection": {"engine", "models", "data", "metrics", "spec", "run.files"},
     "engine": {"models", "data", "metrics", "spec"},
-    "run": {"detection", "engine", "models", "data", "metrics", "spec"},
+    "identity": {"models", "data", "spec"},
+    "run": {"identity", "detection", "engine", "models", "data", "metrics", "spec"},
     "report": {"run.record", "run.recomputed", "run.files", "metrics", "spec"},
-    "cli": {"report", "conformance", "run", "detection", "engine", "models", "data", "metrics", "spec"},
+    "cli": {"report", "conformance", "run", "identity", "detection", "engine", "models", "data", "metrics", "spec"},
     "contract": set(),
     "api": {"contract"},
-    "conformance": {"run", "engine", "models", "data", "spec"},
+    "conformance": {"run", "identity", "engine", "models", "data", "spec"},
     "__main__": {"cli"},
     "__init__": set(),
 }

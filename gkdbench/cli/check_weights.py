@@ -24,10 +24,10 @@ def check_weights(
     """Load a model's weights as a run would, say what matched, and draw what it sees."""
     from dataclasses import replace
 
+    from gkdbench.identity.digest import file_sha256
     from gkdbench.models.weight_files import download_weights
     from gkdbench.run.files import check_output
     from gkdbench.spec.catalogue import find_model
-    from gkdbench.spec.digest import file_sha256
 
     if image is not None:
         check_output(out)

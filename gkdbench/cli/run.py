@@ -13,7 +13,7 @@ from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from gkdbench.data.dataset import DataPlace
-    from gkdbench.run.digests import Known
+    from gkdbench.identity.run import Known
     from gkdbench.run.finished import Finished
     from gkdbench.run.store import Store
     from gkdbench.spec.selection import RunSpec, Selection
@@ -163,7 +163,7 @@ def _run_all(
     selection: "Selection"
 ) -> "tuple[list[Finished], list[GkdbenchError]]":
     """Answer finished runs at once; import torch only if something is left to do."""
-    from gkdbench.run.digests import DataDigests, Known, run_digest, run_id
+    from gkdbench.identity.run import DataDigests, Known, run_digest, run_id
     from gkdbench.run.finished import Finished, finished_run
 
     finished: list[Finished] = []
@@ -237,7 +237,7 @@ def _broken_first(
     Where only shared teachers that nobody named would be left, these are left out.
     """
     from gkdbench.errors import Unsupported
-    from gkdbench.run.digests import DataDigests
+    from gkdbench.identity.run import DataDigests
     from gkdbench.run.plan import plan_run
 
     known: dict[tuple[str, ...], bool] = {}

@@ -12,9 +12,9 @@ from gkdbench.conformance.toys import SEED, ToyPair, segmentor
 from gkdbench.conformance.watch import Watch, generators
 from gkdbench.contract import Pair, Stage, Taps
 from gkdbench.errors import GkdbenchError, Unsupported
-from gkdbench.run.identity import stage_identity
+from gkdbench.identity.digest import digest
+from gkdbench.identity.stage import stage_identity
 from gkdbench.run.plan import check_stages, stage_fault
-from gkdbench.spec.digest import digest
 
 
 def made_stages(subject: Subject, pair: ToyPair, facts: Pair) -> tuple[list[Stage], list[Finding]]:

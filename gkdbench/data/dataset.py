@@ -22,14 +22,13 @@ from gkdbench.data.streets.cache import RenderedSplit, rendered_split
 from gkdbench.data.streets.parts import IGNORE
 from gkdbench.data.streets.render import CLASSES, KINDS, RENDERER, SIZE
 from gkdbench.errors import DataError, UsageError
+from gkdbench.identity.digest import READING, digest
 from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
 from gkdbench.spec.box_splits import CocoSplit, VocSplit
 from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.dataset import DatasetSplit, FilesSplit
-from gkdbench.spec.digest import digest
 from gkdbench.spec.documents import nearest
 from gkdbench.spec.objects import Objects
-from gkdbench.spec.versions import READING
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], None]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gkdbench.errors import DataError
+from gkdbench.identity.digest import file_sha256
 from gkdbench.spec.catalogue import ModelSource
-from gkdbench.spec.digest import file_sha256
 from gkdbench.spec.model import Weights
 
 HUB_FILE = "model.safetensors"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gkdbench.run.digests import DataDigests, run_digest, run_id
+from gkdbench.identity.run import DataDigests, run_digest, run_id
 from gkdbench.run.recomputed import contradiction
 from gkdbench.run.record import Record
 from gkdbench.run.store import Store

@@ -10,15 +10,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from torch import nn
-
 from gkdbench.errors import GkdbenchError, UsageError
-from gkdbench.spec.code_digest import code_digest
-from gkdbench.spec.digest import digest
+from gkdbench.identity.code import USER_METHOD
+from gkdbench.identity.digest import digest
 from gkdbench.spec.method_source import MethodSource
-
-USER_METHOD = "gkdbench_user_method_"
-LIBRARIES = frozenset({"gkdbench", "torch", "torchvision", "timm", "builtins", "abc", "typing"})
 
 
 def load_factory(source: MethodSource) -> Callable[..., Any]:
@@ -53,28 +48,6 @@ def contained(where: str) -> Iterator[None]:
             f"{where} ends the program instead of returning: {type(error).__name__}({error}) at "
             f"{last.filename}:{last.lineno}; raise an error that says what is wrong"
         ) from error
-
-
-def stage_code(stage: nn.Module, source: MethodSource) -> str | list[str]:
-    """Return the digest of the code that a stage is made of.
-
-    The files of its class, of its submodules' classes and of those they inherit from, libraries and gkdbench apart,
-    each with what it imports of its own distribution. What the factory or a combinator adds stands in the stage's
-    attributes. So two methods that return the same stage share its artefact. For a class that no installed module
-    holds the method's own digest stands.
-    """
-    digests = []
-    kinds = {kind for module in stage.modules() for kind in type(module).__mro__}
-    for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)):
-        if kind.__module__.partition(".")[0] in LIBRARIES:
-            continue
-        module = sys.modules.get(kind.__module__)
-        file = getattr(module, "__file__", None)
-        if file is None or kind.__module__.startswith(USER_METHOD):
-            return source.code_digest
-        digests.append(code_digest(Path(file), kind.__module__))
-    distinct = sorted(set(digests))
-    return distinct[0] if len(distinct) == 1 else distinct or source.code_digest
 
 
 def _function(source: MethodSource) -> Callable[..., Any]:

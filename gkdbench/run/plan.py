@@ -1,8 +1,4 @@
-"""The plan of a run: its models, its stages in order, and the digest that each stage's artefact has.
-
-A stage's digest holds what its weights depend on and nothing else: not the method's name, not options of other
-stages, not targets, paths, workers or devices. So stages are shared between runs wherever they are the same.
-"""
+"""The plan of a run: its models, its stages in order, and the digest that each stage's artefact has."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -14,19 +10,16 @@ import torch
 from gkdbench.contract import Pair, Side, Stage
 from gkdbench.data.seeds import seed_of
 from gkdbench.errors import DataError, GkdbenchError, Unsupported, UsageError
+from gkdbench.identity.run import DataDigests
+from gkdbench.identity.stage import stage_digest
 from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.network import Network
-from gkdbench.models.weights import LoadReport, load_encoder
-from gkdbench.run.digests import DataDigests, model_identity
-from gkdbench.run.identity import stage_identity
-from gkdbench.run.method_code import contained, load_factory, stage_code
+from gkdbench.run.method_code import contained, load_factory
 from gkdbench.spec.augmentation import kind_of, kinds_that_move
 from gkdbench.spec.catalogue import ModelSource
-from gkdbench.spec.digest import digest
 from gkdbench.spec.recipe import STAGE_NAMES, Sight, StageRecipe
 from gkdbench.spec.selection import RunSpec
-from gkdbench.spec.versions import DECODER, ENGINE
 
 
 @dataclass(frozen=True)
@@ -53,27 +46,6 @@ class RunPlan:
     def notes(self) -> list[str]:
         """What the stages have to say."""
         return [note for planned in self.stages for note in planned.stage.notes]
-
-
-def build_encoder(source: ModelSource, sight: Sight, seed: int) -> tuple[Encoder, LoadReport | None]:
-    """Build an encoder at its native size, load its weights, then fit it to how it shall see images.
-
-    Random weights are drawn under a fork seeded by (seed, "encoder").
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "encoder"))
-        encoder = Encoder(source.entry)
-    report = load_encoder(encoder, source)
-    encoder.resize(sight.size, sight.patch)
-    return encoder, report
-
-
-def grid_at(source: ModelSource, sight: Sight) -> tuple[int, int]:
-    """Return the token grid of an encoder on images padded to whole patches; nothing is allocated."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        encoder = Encoder(source.entry)
-        encoder.resize(encoder.whole(sight.size, sight.patch), sight.patch)
-    return encoder.grid
 
 
 def build_pair(spec: RunSpec) -> Pair:
@@ -240,7 +212,7 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
         own = PlannedStage(
             stage=stage,
             recipe=recipe,
-            digest=_stage_digest(spec, pair, stage, recipe, data, parent, own_head, teacher_head),
+            digest=stage_digest(spec, pair, stage, recipe, data, parent, own_head, teacher_head),
             parent=parent,
             head_parent=own_head,
         )
@@ -284,48 +256,3 @@ def _check_views(spec: RunSpec, stage: Stage, recipe: StageRecipe) -> None:
             f"is {kind_of(recipe.augmentation)}, which moves no labels of {task}, and {spec.method.name} reads labels "
             f"in this stage; {' and '.join(kinds_that_move(task))} do move them"
         )
-
-
-def _stage_digest(
-    spec: RunSpec,
-    pair: Pair,
-    stage: Stage,
-    recipe: StageRecipe,
-    data: DataDigests,
-    parent: str | None,
-    head_parent: str | None,
-    teacher_head: str | None,
-) -> str:
-    trained = spec.teacher if stage.model == "teacher" else spec.student
-    # what has no patches to mask is hierarchical: a CNN or Swin
-    hierarchical = not (pair.teacher if stage.model == "teacher" else pair.student).can_mask
-    content: dict[str, Any] = {
-        "engine": ENGINE,
-        "code": stage_code(stage, spec.method),
-        "stage": stage_identity(stage),
-        "recipe": {
-            key: value
-            for key, value in recipe.model_dump(mode="json").items()
-            # a mean over the labelled pixels of a micro-batch is not the mean over the whole batch, and the
-            # BatchNorm of a CNN (a model without patches) sees one micro-batch at a time
-            if key != "micro_batch" or stage.task or stage.mixes_batch or hierarchical
-        },
-        "data": [data.training(name, labelled=stage.task or stage.labels) for name in stage.streams()],
-        "start": parent or model_identity(trained),
-        "seed": spec.seed,
-    }
-    if stage.teacher is not None:
-        content["teacher"] = model_identity(spec.teacher)
-        if stage.teacher == "full":
-            content["teacher_head"] = teacher_head
-        elif spec.teacher.entry.weights is None and spec.teacher.explicit is None:
-            content["teacher_seed"] = spec.teacher_seed
-    if stage.labels:
-        content["ignore"] = spec.benchmark.ignore
-    if stage.uses_head():
-        content["head"] = [DECODER, spec.benchmark.decoder, len(spec.benchmark.classes), head_parent]
-        content["ignore"] = spec.benchmark.ignore
-        if stage.model == "teacher" and hierarchical:
-            # its tokens are laid out on the student's grid, so its head depends on that
-            content["grid"] = grid_at(spec.student, recipe.sight)
-    return digest(content)

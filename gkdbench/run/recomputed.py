@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gkdbench.identity.digest import run_name
 from gkdbench.metrics.confusion import RULES, Score, score
 from gkdbench.metrics.robustness import robustness
-from gkdbench.run.record import Record, SplitResult, Summary, run_name
+from gkdbench.run.record import Record, SplitResult, Summary
 from gkdbench.spec.task import TASKS
 
 COUNTED = TASKS["segmentation"].metric

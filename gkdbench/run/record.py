@@ -14,8 +14,6 @@ from gkdbench.errors import DataError
 from gkdbench.spec.documents import Added, Section, nearest, parse, read_json
 
 SCHEMA = 1
-LONGEST_NAME = 200
-"""Characters; with seed and digest a folder's name stays below the 255 bytes that file systems allow."""
 Status = Literal["done", "failed", "interrupted", "unsupported"]
 
 
@@ -192,13 +190,6 @@ class Record(Section):
     warnings: list[str] = []
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
-
-def run_name(benchmark: str, setting: str, method: str, seed: int, digest: str) -> str:
-    """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`, what stands before the seed cut to LONGEST_NAME."""
-    # `COMBINATOR(METHOD)` becomes `COMBINATOR-METHOD`: the name of a folder that no shell has to quote
-    named = re.sub(r"[^A-Za-z0-9_.]+", "-", method).strip("-.")
-    return f"{'-'.join([benchmark, setting, named])[:LONGEST_NAME]}-s{seed}-{digest[:8]}"
 
 
 def read_record(path: Path) -> Record:

@@ -15,9 +15,9 @@ from gkdbench.data.dataset import open_split
 from gkdbench.engine.loop import any_rank
 from gkdbench.engine.passes import in_precision
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, Unsupported
+from gkdbench.identity.run import DataDigests, run_digest, run_id
 from gkdbench.models.network import Network
 from gkdbench.run import curves, environment, scales
-from gkdbench.run.digests import DataDigests, run_digest, run_id
 from gkdbench.run.examples import Examples
 from gkdbench.run.files import remove_temporaries
 from gkdbench.run.finished import Finished, finished_run

@@ -22,13 +22,13 @@ from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.errors import DataError
-from gkdbench.models.build import build_network
+from gkdbench.identity.run import Known
+from gkdbench.models.build import build_encoder, build_network, grid_at
 from gkdbench.models.network import Network
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
-from gkdbench.run.digests import Known
 from gkdbench.run.files import need_space, remove_temporaries, write_atomically
-from gkdbench.run.plan import PlannedStage, build_encoder, grid_at
+from gkdbench.run.plan import PlannedStage
 from gkdbench.run.store import CHECKPOINT, ENCODER, HEAD, LOG, Artefact, Store
 from gkdbench.spec.recipe import Sight
 from gkdbench.spec.selection import RunSpec
@@ -71,7 +71,7 @@ class Workshop:
 def initial_network(spec: RunSpec, model: str, sight: Sight, seed: int) -> Network:
     """Build the teacher or student of a run with its initial encoder and no head."""
     source = spec.teacher if model == "teacher" else spec.student
-    encoder, _ = build_encoder(source, sight, seed)
+    encoder = build_encoder(source, sight, seed_of(seed, "encoder"))
     network = build_network(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
     fit(network, spec, model, sight)
     return network

@@ -23,10 +23,10 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from gkdbench.errors import DataError, GkdbenchError
+from gkdbench.identity.digest import digest as digest_of
+from gkdbench.identity.digest import file_sha256
 from gkdbench.run.files import clear_errors, make_folder, write_json
 from gkdbench.run.record import Record, read_record
-from gkdbench.spec.digest import digest as digest_of
-from gkdbench.spec.digest import file_sha256
 from gkdbench.spec.documents import Strict, parse, read_json
 from gkdbench.spec.recipe import Sight
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.code_digest import code_digest, parse_file
+from gkdbench.identity.code import code_digest, parse_file
 from gkdbench.spec.documents import nearest
 
 

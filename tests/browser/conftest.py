@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gkdbench.identity.digest import run_name
 from gkdbench.report.build import build_report
-from gkdbench.run.record import run_name
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)

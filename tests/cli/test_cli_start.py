@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gkdbench.data.dataset import DataPlace
-from gkdbench.run.digests import DataDigests, run_digest, run_id
+from gkdbench.identity.run import DataDigests, run_digest, run_id
 from gkdbench.run.record import Record
 from gkdbench.run.store import Store
 from gkdbench.spec.selection import RunSpec, Selection, resolve

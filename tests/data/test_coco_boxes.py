@@ -17,9 +17,9 @@ from gkdbench.data.objects.coco import read_coco
 from gkdbench.data.objects.opening import open_boxes
 from gkdbench.data.objects.stated import ClassNames, settled
 from gkdbench.errors import DataError
+from gkdbench.identity.digest import digest
 from gkdbench.spec.box_labels import BoxRules
 from gkdbench.spec.box_splits import CocoSplit
-from gkdbench.spec.digest import digest
 
 CLASSES = ("car", "person")
 NAMES = ClassNames.of(CLASSES, BoxRules())

@@ -24,8 +24,8 @@ from gkdbench.data.corruptions.kept import KeptImages
 from gkdbench.data.corruptions.materialise import Work, materialise, outstanding
 from gkdbench.data.dataset import BoxDataset, Dataset
 from gkdbench.errors import DataError
+from gkdbench.identity.digest import digest
 from gkdbench.spec.corruption import EVERY_KIND, Kind
-from gkdbench.spec.digest import digest
 from gkdbench.spec.objects import Objects
 
 KINDS: tuple[Kind, ...] = ("impulse_noise", "pixelate")

@@ -27,10 +27,10 @@ from gkdbench.data.dataset import DataPlace, split_digest
 from gkdbench.data.files.hashes import ContentHashes
 from gkdbench.data.files.opening import Meaning, expected_counts, open_dataset
 from gkdbench.errors import DataError, UsageError
+from gkdbench.identity.digest import digest
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.dataset import DatasetSplit
 from gkdbench.spec.dataset_catalogue import datasets, find_dataset
-from gkdbench.spec.digest import digest
 
 ISPRS = ("impervious_surface", "building", "low_vegetation", "tree", "car", "clutter")
 ISPRS_COLOURS = ((255, 255, 255), (0, 0, 255), (0, 255, 255), (0, 255, 0), (255, 255, 0), (255, 0, 0))

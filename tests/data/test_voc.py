@@ -18,11 +18,11 @@ from gkdbench.data.objects.opening import has_boxes, open_boxes
 from gkdbench.data.objects.stated import ClassNames, settled
 from gkdbench.data.objects.voc import LARGEST, parse_voc
 from gkdbench.errors import DataError, UsageError
+from gkdbench.identity.digest import digest
 from gkdbench.spec.box_labels import BoxRules
 from gkdbench.spec.box_splits import VocSplit
 from gkdbench.spec.dataset import DatasetEntry, DatasetSplit, Layout
 from gkdbench.spec.dataset_catalogue import find_dataset
-from gkdbench.spec.digest import digest
 from gkdbench.spec.documents import parse
 
 VOC = tuple(find_dataset("voc").entry.boxes.classes)

@@ -12,10 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gkdbench.errors import GkdbenchError
+from gkdbench.identity.digest import digest
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import benchmark_files, find_benchmark
 from gkdbench.spec.dataset import DatasetTable
-from gkdbench.spec.digest import digest
 from gkdbench.spec.documents import parse, read_json, read_yaml
 
 SHIPPED = {name: yaml.safe_load(path.read_text()) for name, path in benchmark_files().items()}

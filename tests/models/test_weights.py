@@ -8,13 +8,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gkdbench.errors import DataError
+from gkdbench.identity.digest import file_sha256
 from gkdbench.models.decoders.build import build_decoder
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights, weights_digest
 from gkdbench.models.weights import load_encoder, load_tensors, parts, read_into, read_tensors
 from gkdbench.spec.catalogue import ModelSource, find_model, models
 from gkdbench.spec.decoder import GridDecoder
-from gkdbench.spec.digest import file_sha256
 from gkdbench.spec.model import ModelEntry
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gkdbench.run.record import Record, run_name
+from gkdbench.identity.digest import run_name
+from gkdbench.run.record import Record
 from gkdbench.spec.catalogue import find_benchmark
 
 CLASSES = ["road", "pavement", "building", "pole", "sky", "person", "car", "bicycle"]

@@ -3,7 +3,7 @@
 import pytest
 
 from gkdbench.data.dataset import DataPlace
-from gkdbench.run.digests import DataDigests, run_digest
+from gkdbench.identity.run import DataDigests, run_digest
 from gkdbench.run.plan import build_pair, make_stages, plan_run
 from gkdbench.spec.selection import Selection, resolve
 from gkdbench.spec.variants import variants

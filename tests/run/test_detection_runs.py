@@ -22,7 +22,7 @@ from gkdbench.detection.finding import judge_boxes
 from gkdbench.detection.voc_ap import voc_score
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
-from gkdbench.run.digests import DataDigests
+from gkdbench.identity.run import DataDigests
 from gkdbench.run.plan import plan_run
 from gkdbench.run.record import read_record
 from gkdbench.run.trained import trained_model

@@ -10,8 +10,8 @@ from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.engine.evaluation import judge
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import UsageError
+from gkdbench.identity.run import DataDigests, run_digest
 from gkdbench.metrics.confusion import score
-from gkdbench.run.digests import DataDigests, run_digest
 from gkdbench.run.prediction import official_encoding, official_ids, write_predictions
 from gkdbench.run.record import SplitResult, read_record
 from gkdbench.run.trained import trained_model

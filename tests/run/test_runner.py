@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
+from gkdbench.identity.run import DataDigests, run_digest
 from gkdbench.metrics.confusion import score
-from gkdbench.run.digests import DataDigests, run_digest
 from gkdbench.run.record import read_record
 from gkdbench.run.runner import run
 from gkdbench.spec.selection import Selection, resolve, selection_of

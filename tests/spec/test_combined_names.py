@@ -8,7 +8,7 @@ import pytest
 from sites import METHOD, Site, rows
 
 from gkdbench.errors import UsageError
-from gkdbench.run.digests import run_id
+from gkdbench.identity.run import run_id
 from gkdbench.run.record import RunSpecRecord
 from gkdbench.spec.method_names import (
     COMBINATORS,

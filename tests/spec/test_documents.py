@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from gkdbench.errors import DataError, UsageError
-from gkdbench.spec.digest import digest
+from gkdbench.identity.digest import digest
 from gkdbench.spec.documents import Added, Strict, nearest, parse, read_json, read_yaml
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gkdbench.data.dataset import DataPlace
-from gkdbench.run.digests import DataDigests, run_digest, run_id
+from gkdbench.identity.run import DataDigests, run_digest, run_id
 from gkdbench.run.plan import plan_run
 from gkdbench.run.record import Record, read_record
 from gkdbench.run.runner import teacher_of

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gkdbench.identity.digest import run_name
 from gkdbench.metrics.confusion import score
-from gkdbench.run.record import run_name
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 FILE = "images.parquet"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from gkdbench.data.corruptions.corrupt import check_available, corrupt, corruption_seed, identity
 from gkdbench.data.corruptions.kept import KeptImages
 from gkdbench.errors import DataError
+from gkdbench.identity.digest import digest
 from gkdbench.spec.corruption import Kind
-from gkdbench.spec.digest import digest
 from gkdbench.spec.objects import Objects
 
 Pixels = NDArray[np.uint8]

@@ -16,8 +16,7 @@ from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import Raw
 from gkdbench.data.files.pictures import size_of
 from gkdbench.errors import DataError
-from gkdbench.spec.digest import digest
-from gkdbench.spec.versions import READING
+from gkdbench.identity.digest import READING, digest
 
 
 class Tile(NamedTuple):

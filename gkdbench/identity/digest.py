@@ -1,12 +1,27 @@
-"""Canonical digests: the same content gives the same digest on any machine, in any key order."""
+"""Canonical digests: the same content gives the same digest on any machine, in any key order.
+
+The version numbers enter them: one is raised when the same description would no longer give the same result.
+"""
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+
+ENGINE = 1
+"""Training loop, sampling, augmentation, optimiser, seeding."""
+DECODER = 1
+"""Decoder architectures, their initialisation and their task loss."""
+READING = 1
+"""How files are found, decoded and mapped to classes; of splits that are rendered nothing is read."""
+EVALUATION = 1
+"""Resizing, windows, argmax and counting."""
+LONGEST_NAME = 200
+"""Characters; with seed and digest a folder's name stays below the 255 bytes that file systems allow."""
 
 
 def canonical(value: Any) -> Any:
@@ -39,3 +54,10 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def run_name(benchmark: str, setting: str, method: str, seed: int, digest: str) -> str:
+    """Return `<benchmark>-<setting>-<method>-s<seed>-<digest8>`, what stands before the seed cut to LONGEST_NAME."""
+    # `COMBINATOR(METHOD)` becomes `COMBINATOR-METHOD`: the name of a folder that no shell has to quote
+    named = re.sub(r"[^A-Za-z0-9_.]+", "-", method).strip("-.")
+    return f"{'-'.join([benchmark, setting, named])[:LONGEST_NAME]}-s{seed}-{digest[:8]}"

@@ -12,9 +12,8 @@ from torch import nn
 from gkdbench.api import Stage
 from gkdbench.data.dataset import DataPlace
 from gkdbench.errors import GkdbenchError
-from gkdbench.run.digests import DataDigests, model_identity, run_digest
-from gkdbench.run.identity import stage_identity
-from gkdbench.run.method_code import stage_code
+from gkdbench.identity.run import DataDigests, model_identity, run_digest
+from gkdbench.identity.stage import stage_code, stage_identity
 from gkdbench.run.plan import plan_run
 from gkdbench.spec.catalogue import find_model
 from gkdbench.spec.method_names import find_method

@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from gkdbench.spec.code_digest import code_digest
+from gkdbench.identity.code import code_digest
 
 
 def write(folder: Path, text: str, name: str = "mine.py") -> Path:

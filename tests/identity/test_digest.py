@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gkdbench.spec.digest import canonical, digest, file_sha256
+from gkdbench.identity.digest import canonical, digest, file_sha256
 from gkdbench.spec.documents import Strict
 
 PLAIN = st.none() | st.booleans() | st.integers(-(2**52), 2**52) | st.floats(allow_nan=False, allow_infinity=False)

@@ -1,19 +1,17 @@
-"""Digests of runs and of what goes into stages; computed without importing torch."""
+"""What a run is: the digest that its record has; computed without importing torch."""
 
 from typing import Any
 
 from gkdbench.data.corruptions.dataset import corrupted_digest
 from gkdbench.data.dataset import DataPlace, split_digest
 from gkdbench.errors import DataError
+from gkdbench.identity.digest import DECODER, ENGINE, EVALUATION, digest, run_name
 from gkdbench.models.weight_files import weights_digest
-from gkdbench.run.record import run_name
 from gkdbench.spec.benchmark import IN_DOMAIN, Split
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.corruption import CorruptedSplit
-from gkdbench.spec.digest import digest
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
-from gkdbench.spec.versions import DECODER, ENGINE, EVALUATION
 
 Known = dict[tuple[Any, ...], str]
 """Digests of splits that a command has computed already."""

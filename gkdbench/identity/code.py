@@ -8,6 +8,9 @@ from typing import Any
 
 from gkdbench.errors import UsageError
 
+USER_METHOD = "gkdbench_user_method_"
+"""What the module names of methods given by path begin with."""
+
 
 def parse_file(file: Path) -> ast.Module:
     """Return a file's syntax tree; a file that cannot be read or is not Python is one clear line."""
