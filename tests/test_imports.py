@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "identity": {"models", "data", "spec"},
     "run": {"identity", "detection", "engine", "models", "data", "metrics", "spec"},
     "report": {"run.record", "run.recomputed", "run.files", "metrics", "spec"},
+    "readers": {"data", "spec"},
     "cli": {"report", "conformance", "run", "identity", "detection", "engine", "models", "data", "metrics", "spec"},
     "contract": set(),
     "api": {"contract"},

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from gkdbench.api import Stage
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.stream import Samples
 from gkdbench.engine.checkpoint import Checkpoint
 from gkdbench.engine.interruption import StopFlag
@@ -30,7 +31,7 @@ MASK2FORMER = Mask2FormerDecoder(
 
 
 @dataclass(frozen=True)
-class ToyDataset:
+class ToyDataset(Dataset):
     """Noise whose brightest channel is the label."""
 
     count: int = 12

@@ -34,8 +34,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gkdbench.data.streets.parts import PARTS
-from gkdbench.data.streets.render import RENDERER, SIZE, render
+from gkdbench_benchmarks.streets.parts import PARTS
+from gkdbench_benchmarks.streets.render import RENDERER, SIZE, render
 
 PATCH_PX = 8
 MEAN, DEVIATION = 0.45, 0.25

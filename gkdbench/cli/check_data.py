@@ -271,7 +271,6 @@ def draw(health: "Health", path: Path) -> Path | None:
 def _shown(split: "SplitHealth", palette: "NDArray[np.uint8]") -> "tuple[list[Image], list[Image] | None]":
     from gkdbench.data.checking.box_sheet import with_boxes
     from gkdbench.data.checking.inspection import read, spread
-    from gkdbench.data.dataset import BoxDataset
 
     assert split.dataset is not None
     dataset = split.dataset
@@ -279,7 +278,7 @@ def _shown(split: "SplitHealth", palette: "NDArray[np.uint8]") -> "tuple[list[Im
     for index in spread(len(split.dataset), SHOWN_IMAGES):
         try:
             image, label = read(dataset, index, labelled=split.part.labelled)
-            objects = dataset.objects(index) if split.part.labelled and isinstance(dataset, BoxDataset) else None
+            objects = dataset.objects(index) if split.part.labelled else None
             pairs.append((image if objects is None else with_boxes(image, objects, palette), label))
         except DataError:  # named among the problems where it was read for them
             continue

@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
-from gkdbench.spec.box_splits import CocoSplit, VocSplit
-from gkdbench.spec.corruption import CorruptedSplit
-from gkdbench.spec.dataset import DatasetEntry, DatasetSplit, Labels, Layout
+from gkdbench.spec.dataset import DatasetEntry, Labels, Layout
 from gkdbench.spec.dataset_catalogue import datasets
 
 
@@ -28,24 +25,6 @@ def dataset_entries() -> dict[str, dict[str, Any]]:
         }
         for name, source in datasets().items()
     }
-
-
-def shown_split(split: Split) -> str:
-    """Return what a split of a benchmark is, in a few words."""
-    if isinstance(split, JoinedSplit):
-        return " and ".join(map(shown_split, split.parts))
-    if isinstance(split, StreetsSplit):
-        return f"{split.count} rendered scenes, {split.kind}"
-    if isinstance(split, CorruptedSplit):
-        return f"{shown_split(split.of)}, under {split.kind} of severity {split.severity}"
-    only = getattr(split, "only", {})
-    parts = [f"{place} {' or '.join(values)}" for place, values in only.items()]
-    if isinstance(split, DatasetSplit):
-        parts += [f"the first {split.first}"] if split.first else []
-        return f"dataset {split.dataset}, {split.split}" + (f" ({', '.join(parts)})" if parts else "")
-    listed = [f"list {split.list}"] if isinstance(split, FolderSplit | VocSplit) and split.list else []
-    listed += [f"boxes {split.annotations}"] if isinstance(split, VocSplit | CocoSplit) and split.annotations else []
-    return ", ".join([f"folder {split.root}", split.images, *parts, *listed])
 
 
 def _classes(entry: DatasetEntry) -> int | str:

@@ -175,7 +175,6 @@ def _combinators() -> Entries:
 
 
 def _benchmarks() -> Entries:
-    from gkdbench.cli.dataset_listing import shown_split
     from gkdbench.spec.catalogue import package_faults
 
     entries: Entries = {name: {"version": "", "title": f"broken: {why}"} for name, why in package_faults().items()}
@@ -188,10 +187,10 @@ def _benchmarks() -> Entries:
             "title": benchmark.title,
             "_description": benchmark.description,
             "_classes": ", ".join(benchmark.classes),
-            "_source": shown_split(benchmark.source.train),
-            "_in_domain": shown_split(benchmark.source.val),
-            "_proxy": shown_split(benchmark.proxy),
-            "_targets": {target: shown_split(split) for target, split in benchmark.targets.items()},
+            "_source": benchmark.source.train.shown(),
+            "_in_domain": benchmark.source.val.shown(),
+            "_proxy": benchmark.proxy.shown(),
+            "_targets": {target: split.shown() for target, split in benchmark.targets.items()},
             "_mean_rule": benchmark.mean_rule,
             "_decoder": f"{benchmark.decoder.name}, {benchmark.decoder.width} wide",
             "_settings": {k: v.description for k, v in benchmark.settings.items()},

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gkdbench.conformance.queries import QueryHead
 from gkdbench.contract import Pair, Side, Stage
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Batch, Samples, Share, batches
 from gkdbench.engine.passes import FrozenTeacher, StageModule
@@ -183,7 +184,7 @@ def _enliven(model: nn.Module) -> None:
 
 
 @dataclass(frozen=True)
-class ToyImages:
+class ToyImages(Dataset):
     """Blocks of colour with noise; the colour says the class, and the last class is never there."""
 
     size: tuple[int, int]

@@ -1,141 +1,292 @@
-"""What every dataset offers, and how a benchmark's split is opened. Imports no torch."""
+"""What every dataset offers, and the one way to open a split. Imports no torch."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.corruptions.dataset import corrupted_dataset, corrupted_digest
-from gkdbench.data.corruptions.kept import KeptImages
+from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import ContentHashes, Contents
-from gkdbench.data.files.opening import Meaning, open_dataset, open_own
-from gkdbench.data.files.variants import Files, JoinedDataset
-from gkdbench.data.folders import open_folders
-from gkdbench.data.objects.box_dataset import BoxFilesDataset
-from gkdbench.data.objects.opening import has_boxes, open_boxes
-from gkdbench.data.streets.boxes import BOXES, OBJECT_CLASSES, BoxedSplit, boxed_split
-from gkdbench.data.streets.cache import RenderedSplit, rendered_split
-from gkdbench.data.streets.parts import IGNORE
-from gkdbench.data.streets.render import CLASSES, KINDS, RENDERER, SIZE
-from gkdbench.errors import DataError, UsageError
+from gkdbench.data.files.tree import clear_errors
+from gkdbench.errors import DataError, GkdbenchError
 from gkdbench.identity.digest import READING, digest
-from gkdbench.spec.benchmark import FolderSplit, JoinedSplit, Split, StreetsSplit
-from gkdbench.spec.box_splits import CocoSplit, VocSplit
-from gkdbench.spec.corruption import CorruptedSplit
-from gkdbench.spec.dataset import DatasetSplit, FilesSplit
-from gkdbench.spec.documents import nearest
+from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.objects import Objects
+from gkdbench.spec.split import Split, load_file
 
 Image = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 
-class Dataset(Protocol):
-    """Indexed images with optional labels; reading is thread- and process-safe."""
+class Absent(DataError):
+    """There is no image of a split at all."""
 
+
+class Dataset(ABC):
+    """Images in their order, labelled with classes, with boxes, or not at all.
+
+    Reading is thread- and process-safe. A dataset that is opened has read no image yet.
+    """
+
+    @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""
-        ...
 
+    @abstractmethod
     def name(self, index: int) -> str:
         """Return what identifies an image within its split."""
-        ...
 
+    @abstractmethod
     def image(self, index: int) -> Image:
         """Return an RGB image, uint8 [H, W, 3]."""
-        ...
 
     def labels(self, index: int) -> Image | None:
-        """Return class indices or the ignore value, uint8 [H, W]; None for an unlabelled split."""
-        ...
-
-
-@runtime_checkable
-class BoxDataset(Dataset, Protocol):
-    """A dataset whose images are labelled with boxes; it has no label per pixel."""
+        """Return class indices or the ignore value, uint8 [H, W]; None where pixels have no classes."""
+        return None
 
     def objects(self, index: int) -> Objects | None:
-        """Return the boxes of an image; None for an unlabelled split."""
-        ...
+        """Return the boxes of an image, of which there may be none; None where images have no boxes."""
+        return None
+
+    def pair(self, index: int) -> tuple[Image, NDArray[Any] | None]:
+        """Return an image and what its label file holds, [H, W], each decoded once; see `mapped`."""
+        return self.image(index), self.labels(index)
+
+    def mapped(self, raw: NDArray[Any], index: int) -> Image:
+        """Return the class indices of what a label file holds, or of a part of it."""
+        return raw
+
+    def files(self, index: int) -> list[Path]:
+        """Return the files on disk that an image and its labels are read from."""
+        return []
+
+    def pictures(self) -> Iterator[Member]:
+        """Yield the files that images are read from; of parts of a picture, the picture once."""
+        for index in range(len(self)):
+            yield from map(_member, self.files(index)[:1])
+
+    def identity(self, contents: Contents) -> object:
+        """Return what images and labels are, for a digest: here their names and all that their files hold."""
+        members = [_member(file) for index in range(len(self)) for file in self.files(index)]
+        return [[self.name(index) for index in range(len(self))], contents(members)]
+
+    def digest(self, contents: Contents) -> str:
+        """Return the digest of images and labels. contents: what tells files apart, see DataPlace.contents."""
+        return digest([READING, self.identity(contents)])
+
+    def cut(self, limit: int | None) -> "Dataset":
+        """Return the first `limit` images."""
+        return self if limit is None or limit >= len(self) else _First(self, limit)
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Make what takes long ahead of time, before processes are started that would each make it."""
+        return None
+
+    @property
+    def rendered(self) -> bool:
+        """Whether images are drawn, and not read from files."""
+        return False
+
+    @property
+    def without_image(self) -> int:
+        """How many label files no image goes with."""
+        return 0
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        """What is wrong with it as a whole, although it can be read: how many images there are, for example."""
+        return ()
+
+
+def _member(file: Path) -> Member:
+    try:
+        return Member(file.name, file.stat().st_size, file)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
 
 
 def objects_in(dataset: Dataset, index: int) -> Objects:
     """Return the boxes of an image; DataError where the split has none."""
-    objects = dataset.objects(index) if isinstance(dataset, BoxDataset) else None
+    objects = dataset.objects(index)
     if objects is None:
         raise DataError(f"image {dataset.name(index)!r}: a split to be learnt or judged needs boxes")
     return objects
 
 
 @dataclass(frozen=True)
-class StreetsDataset:
-    """A rendered, memory-mapped split of the embedded benchmark."""
+class Wrapped(Dataset):
+    """A dataset made of another, whose answers count where a subclass gives none of its own."""
 
-    split: RenderedSplit
-    kind: str
+    base: Dataset
 
     def __len__(self) -> int:
-        return len(self.split)
+        return len(self.base)
 
     def name(self, index: int) -> str:
-        """Return kind and number of the image."""
-        return f"{self.kind}/{index}"
+        """Return the image's name in the other dataset."""
+        return self.base.name(index)
 
     def image(self, index: int) -> Image:
-        """Return the image, a view of the cache."""
-        return np.asarray(self.split.images[index])
+        """Return the other dataset's image."""
+        return self.base.image(index)
 
     def labels(self, index: int) -> Image | None:
-        """Return the class indices, a view of the cache."""
-        return np.asarray(self.split.labels[index])
+        """Return the other dataset's labels."""
+        return self.base.labels(index)
+
+    def objects(self, index: int) -> Objects | None:
+        """Return the other dataset's boxes."""
+        return self.base.objects(index)
+
+    def files(self, index: int) -> list[Path]:
+        """Return the other dataset's files."""
+        return self.base.files(index)
+
+    def pictures(self) -> Iterator[Member]:
+        """Yield the other dataset's pictures."""
+        return self.base.pictures()
+
+    def identity(self, contents: Contents) -> object:
+        """Return what the other dataset is."""
+        return self.base.identity(contents)
+
+    def cut(self, limit: int | None) -> Self:
+        """Return the first `limit` images."""
+        return replace(self, base=self.base.cut(limit))
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Prepare the other dataset."""
+        self.base.prepare(progress)
+
+    @property
+    def rendered(self) -> bool:
+        """Whether images are drawn, and not read from files."""
+        return self.base.rendered
+
+    @property
+    def without_image(self) -> int:
+        """How many label files no image goes with."""
+        return self.base.without_image
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        """What is wrong with the other dataset as a whole."""
+        return self.base.doubts
 
 
 @dataclass(frozen=True)
-class BoxedStreetsDataset(StreetsDataset):
-    """The same images with boxes in place of class labels."""
+class _First(Wrapped):
+    """The first images of a dataset that cannot be cut otherwise."""
 
-    boxes: BoxedSplit | None
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def pictures(self) -> Iterator[Member]:
+        return Dataset.pictures(self)
+
+    def identity(self, contents: Contents) -> object:
+        return [self.count, self.base.identity(contents)]
+
+    def cut(self, limit: int | None) -> "_First":
+        return self if limit is None else replace(self, count=min(limit, self.count))
+
+
+@dataclass(frozen=True)
+class _Strangers(Wrapped):
+    """What a stranger's reader opened: what it does wrong is one line, and its code counts for identity."""
+
+    split: Split
+    labels_are: "Benchmark | LabelSpace"
+
+    def image(self, index: int) -> Image:
+        """Return an image, which is looked at."""
+        image = self._given(index, self.base.image)
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise self._wrong(index, "an image is uint8 [H, W, 3]", image)
+        return image
 
     def labels(self, index: int) -> Image | None:
-        """Return None: the pixels' classes are those of another benchmark."""
-        return None
+        """Return class indices, which are looked at."""
+        return self.pair(index)[1]
+
+    def pair(self, index: int) -> tuple[Image, NDArray[Any] | None]:
+        """Return image and class indices, which are looked at."""
+        image, labels = self.image(index), self._given(index, self.base.labels)
+        if labels is None:
+            return image, None
+        if not isinstance(labels, np.ndarray) or labels.dtype != np.uint8 or labels.shape != image.shape[:2]:
+            raise self._wrong(index, f"labels are uint8 [{image.shape[0]}, {image.shape[1]}]", labels)
+        stray = labels[(labels >= len(self.labels_are.classes)) & (labels != self.labels_are.ignore)]
+        if stray.size:
+            raise self._wrong(index, "labels are class indices or the ignore value", int(stray[0]))
+        return image, labels
 
     def objects(self, index: int) -> Objects | None:
-        """Return the boxes of the things that stand in the scene."""
-        return None if self.boxes is None else self.boxes.objects(index)
+        """Return boxes, which are looked at."""
+        found = self._given(index, self.base.objects)
+        if found is None or (isinstance(found, Objects) and np.all(found.labels < len(self.labels_are.classes))):
+            return found
+        raise self._wrong(index, "boxes are gkdbench.readers.Objects with class indices", found)
+
+    def identity(self, contents: Contents) -> object:
+        """Return what was opened, by which code, and what the YAML said to it."""
+        said = self.split.model_dump(mode="json", exclude={"reader"})
+        return [self.split.code, said, self.base.identity(contents)]
+
+    def _given(self, index: int, read: Callable[[int], Any]) -> Any:
+        with _one_line(self.split, f"image {self.name(index)!r}"):
+            return read(index)
+
+    def _wrong(self, index: int, wanted: str, given: object) -> DataError:
+        what = f"{given.dtype} {list(given.shape)}" if isinstance(given, np.ndarray) else repr(given)[:60]
+        return DataError(f"reader {self.split.reader}: image {self.name(index)!r}: {wanted}, and this is {what}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # another process has to load a reader's file before what is made of its classes
+        content = pickle.dumps((self.base, self.split, self.labels_are))
+        return _again, (type(self.split).file_of(), type(self.split).__name__, content)
 
 
-class LabelSpace(Protocol):
-    """What a benchmark says about labels: all that opening a split asks of it."""
+def _again(file: Path | None, name: str, content: bytes) -> _Strangers:
+    if file is not None:
+        load_file(file, name)
+    return _Strangers(*pickle.loads(content))
 
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        ...
 
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the class indices."""
-        ...
+@contextmanager
+def _one_line(split: Split, what: str) -> Iterator[None]:
+    """Say in one line what goes wrong in a stranger's reader, whose own errors for users stay what they are."""
+    try:
+        yield
+    except GkdbenchError:
+        raise
+    except Exception as error:
+        raise DataError(f"reader {split.reader}: {what}: {type(error).__name__}: {error}") from error
 
-    @property
-    def ignore(self) -> int:
-        """What pixels without a class are."""
-        ...
 
-    @property
-    def label_map(self) -> Mapping[int, int] | None:
-        """Label id on disk -> class index or the ignore value; None: ids are class indices already."""
-        ...
+@dataclass(frozen=True)
+class LabelSpace:
+    """What labels are, where no benchmark says so."""
 
-    @property
-    def how_to_get(self) -> str:
-        """Where a user finds the data."""
-        ...
+    name: str
+    """What messages call it."""
+    classes: Sequence[str]
+    """Names of the class indices."""
+    ignore: int = 255
+    """What pixels without a class are."""
+    label_map: Mapping[int, int] | None = None
+    """Label id on disk -> class index or the ignore value; None: ids are class indices already."""
+    how_to_get: str = ""
+    """Where a user finds the data."""
 
 
 @dataclass(frozen=True)
@@ -158,126 +309,76 @@ class DataPlace:
         """Return the memory of what files hold."""
         return ContentHashes(self.cache_folder() / "hashes", fresh=fresh)
 
+    def root(self, what: str, how: str) -> Path:
+        """Return the folder that downloaded data lie below; DataError, with how to get them, where there is none."""
+        if self.data_root is None:
+            raise DataError(f"{what} is read below a data root: give --data-root DIR or set GKDBENCH_DATA{_hint(how)}")
+        with clear_errors(self.data_root):
+            if not self.data_root.is_dir():
+                raise DataError(f"--data-root {self.data_root}: no such folder{_hint(how)}")
+        return self.data_root
+
     def corrupted_folder(self) -> Path:
         """Return the folder of images that were corrupted ahead of time."""
         return self.cache_folder() / "corrupted"
 
 
+@dataclass(frozen=True)
+class Opening:
+    """For whom, and where, a split is opened."""
+
+    labels: Benchmark | LabelSpace
+    """What labels mean: of a benchmark, or of a dataset by itself."""
+    beside: Path
+    """Folder of the benchmark's YAML, where lists and datasets of a user's own may lie."""
+    place: DataPlace
+    labelled: bool = True
+    """False leaves label files alone, which then need not be there."""
+
+    def open(self, split: Split) -> Dataset:
+        """Open a split; DataError where its files are not there, UsageError where it does not fit the benchmark."""
+        if not split.code:
+            return split.open(self)
+        with _one_line(split, "open"):
+            found = split.open(self)
+            if not isinstance(found, Dataset):
+                raise DataError(f"reader {split.reader}: open returns a gkdbench.readers.Dataset, not {found!r}")
+        return _Strangers(found, split, self.labels)
+
+    def root(self, name: str) -> Path:
+        """Return a folder below the data root; DataError, with how to get the data, where it is not there."""
+        root = self.place.root(f"{name!r}", self.labels.how_to_get) / name
+        with clear_errors(root):
+            if not root.is_dir():
+                raise DataError(f"{root}: dataset folder not found{self.how}")
+        return root
+
+    @property
+    def how(self) -> str:
+        """How to get the data: the end of a message."""
+        return _hint(self.labels.how_to_get)
+
+
+def _hint(how: str) -> str:
+    return f"; {' '.join(how.split())}" if how else ""
+
+
 def open_split(
     split: Split,
-    benchmark: LabelSpace,
-    folder: Path,
+    labels: Benchmark | LabelSpace,
+    beside: Path,
     place: DataPlace,
     *,
     limit: int | None = None,
     labelled: bool = True,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Open a split of a benchmark whose YAML lies in `folder`, cut to its first `limit` images.
+    """Open a split of a benchmark whose YAML lies in `beside`, cut to its first `limit` images.
 
-    labelled: False leaves label files alone, which then need not be there.
+    labelled: False leaves label files alone, which then need not be there. progress: of what is made ahead of time;
+    None: it is made when it is asked for.
     """
-    if isinstance(split, StreetsSplit):
-        _check_kind(split, benchmark, labelled)
-        count = min(split.count, limit or split.count)
-        cache = place.cache_folder()
-        rendered = rendered_split(cache, split.kind, split.seed, count, progress=progress)
-        if split.labels == "classes":
-            return StreetsDataset(rendered, split.kind)
-        boxes = boxed_split(cache, split.kind, split.seed, count, progress=progress) if labelled else None
-        return BoxedStreetsDataset(rendered, split.kind, boxes)
-    if isinstance(split, CorruptedSplit):
-        inner = open_split(split.of, benchmark, folder, place, limit=limit, labelled=labelled, progress=progress)
-        kept = None
-        if place.corrupted_folder().is_dir():
-            # whole: what is kept serves its first images too, for an image's pixels depend on its name
-            of = split_digest(split.of, benchmark, folder, place, labelled=False)
-            kept = KeptImages(place.corrupted_folder(), of, split.kind, split.severity)
-        return corrupted_dataset(inner, split.kind, split.severity, kept)
-    return _files(split, benchmark, folder, place, labelled).cut(limit)
-
-
-def split_digest(
-    split: Split,
-    benchmark: LabelSpace,
-    folder: Path,
-    place: DataPlace,
-    limit: int | None = None,
-    *,
-    labelled: bool = True,
-) -> str:
-    """Digest what a split's images, and where `labelled` its labels, are.
-
-    Images count by name and size (in a zip by its checksums too), labels and annotations by their bytes.
-    """
-    if isinstance(split, StreetsSplit):
-        _check_kind(split, benchmark, labelled)
-        count = min(split.count, limit or split.count)
-        boxes = ["boxes", BOXES] if labelled and split.labels == "boxes" else []
-        return digest([RENDERER, split.kind, split.seed, count, SIZE, *boxes])
-    if isinstance(split, CorruptedSplit):
-        inner = split_digest(split.of, benchmark, folder, place, limit, labelled=labelled)
-        return corrupted_digest(split.kind, split.severity, inner)
-    opened = _files(split, benchmark, folder, place, labelled).cut(limit)
-    return opened_digest(opened, place.hashes().identities)
-
-
-def opened_digest(dataset: Files | BoxFilesDataset, contents: Contents) -> str:
-    """Return the digest of a split of files that is open already; see split_digest."""
-    return digest([READING, dataset.identity(contents)])
-
-
-def _files(
-    split: FolderSplit | FilesSplit | DatasetSplit | JoinedSplit | VocSplit | CocoSplit,
-    benchmark: LabelSpace,
-    folder: Path,
-    place: DataPlace,
-    labelled: bool,
-) -> Files | BoxFilesDataset:
-    if isinstance(split, VocSplit | CocoSplit) or (isinstance(split, DatasetSplit) and has_boxes(split, folder)):
-        return open_boxes(
-            split, benchmark.classes, beside=folder, data_root=place.data_root, how=benchmark.how_to_get,
-            labelled=labelled,
-        )  # fmt: skip
-    if isinstance(split, JoinedSplit):
-        parts = [_joinable(part, benchmark, folder, place, labelled) for part in split.parts]
-        titles = [part.dataset if isinstance(part, DatasetSplit) else part.root for part in split.parts]
-        return JoinedDataset(parts, titles)
-    meaning = Meaning(benchmark.classes, benchmark.ignore, benchmark.label_map)
-    if isinstance(split, FolderSplit):
-        return open_folders(
-            split, meaning, data_root=place.data_root, beside=folder, labelled=labelled, how=benchmark.how_to_get
-        )
-    if isinstance(split, FilesSplit):
-        return open_own(
-            split, meaning, data_root=place.data_root, labelled=labelled, how=benchmark.how_to_get
-        )
-    opened = open_dataset(
-        split, meaning, beside=folder, data_root=place.data_root, cache=place.cache_folder(), labelled=labelled
-    )
-    return opened.cut(split.first)
-
-
-def _joinable(
-    split: FilesSplit | DatasetSplit, benchmark: LabelSpace, folder: Path, place: DataPlace, labelled: bool
-) -> Files:
-    part = _files(split, benchmark, folder, place, labelled)
-    if isinstance(part, BoxFilesDataset):
-        raise UsageError(f"benchmark {benchmark.name!r}: splits of boxes cannot be joined; name their years in `only`")
-    return part
-
-
-def _check_kind(split: StreetsSplit, benchmark: LabelSpace, labelled: bool) -> None:
-    if split.kind not in KINDS:
-        raise UsageError(
-            f"benchmark {benchmark.name!r}: the streets renderer has no kind {split.kind!r}"
-            f"{nearest(split.kind, KINDS)} (known: {', '.join(KINDS)})"
-        )
-    boxes = split.labels == "boxes"
-    known = OBJECT_CLASSES if boxes else CLASSES
-    other = list(benchmark.classes) != list(known) if boxes else len(benchmark.classes) != len(known)
-    if labelled and (other or benchmark.ignore != IGNORE or benchmark.label_map):
-        raise UsageError(
-            f"benchmark {benchmark.name!r}: the streets renderer has the {len(known)} classes "
-            f"{', '.join(known)}, ignore {IGNORE} and no label_map"
-        )
+    dataset = Opening(labels, beside, place, labelled).open(split).cut(limit)
+    if progress is not None:
+        dataset.prepare(progress)
+    return dataset

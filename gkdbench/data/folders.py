@@ -3,39 +3,28 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from gkdbench.data.dataset import Opening
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import FilesDataset
-from gkdbench.data.files.opening import Meaning, below
+from gkdbench.data.files.label_map import meaning
 from gkdbench.data.files.tree import files_below, nearly, normal, others_said
+from gkdbench.data.readers import FolderSplit
 from gkdbench.errors import DataError
-from gkdbench.spec.benchmark import FolderSplit
 from gkdbench.spec.documents import read_text
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 LABEL_SUFFIXES = (".png",)
 
 
-def open_folders(
-    split: FolderSplit, meaning: Meaning, *, data_root: Path | None, beside: Path, labelled: bool, how: str
-) -> FilesDataset:
-    """Find all files of a split; a missing folder, image or label is an error now, not later.
-
-    Args:
-        split: what the benchmark says.
-        meaning: what the ids in label files are.
-        data_root: folder of downloaded data.
-        beside: folder of the benchmark's YAML, where lists may lie.
-        labelled: False leaves label files alone, which then need not be there.
-        how: where a user finds the data; ends messages about missing folders.
-    """
-    root = below(data_root, split.root, how)
-    hint = f"; {' '.join(how.split())}" if how else ""
-    images = _chosen(split, root, _folder(root / split.images, "image folder", hint), beside)
+def open_folders(split: FolderSplit, opening: Opening) -> FilesDataset:
+    """Find all files of a split; a missing folder, image or label is an error now, not later."""
+    root, hint = opening.root(split.root), opening.how
+    images = _chosen(split, root, _folder(root / split.images, "image folder", hint), opening.beside)
     label_files, label_map, without = None, None, 0
-    if split.labels is not None and labelled:
+    if split.labels is not None and opening.labelled:
         found = _below(_folder(root / split.labels, "label folder", hint), LABEL_SUFFIXES)
         label_files = _labels(root, split.labels, images, found)
-        _, label_map = meaning.of(None, split.root)
+        _, label_map = meaning(None, opening.labels, split.root)
         without = len(found.keys() - images.keys()) if split.list is None else 0
     return FilesDataset(
         root, list(images), list(images.values()), label_files, "ids", label_map, without_image=without,

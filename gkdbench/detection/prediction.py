@@ -19,16 +19,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from gkdbench.data.checking.box_sheet import with_boxes
-from gkdbench.data.dataset import BoxDataset, DataPlace, Dataset, open_split
+from gkdbench.data.dataset import DataPlace, Dataset, open_split
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.data.objects.result_files import coco_results
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.finding import find_boxes
 from gkdbench.errors import DataError
 from gkdbench.run.files import write_atomically, write_json
-from gkdbench.spec.benchmark import Benchmark, Split
+from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.objects import Detections, Objects
+from gkdbench.spec.split import Split
 
 RESULTS, IMAGES = "results.json", "images.json"
 SURE = 0.5
@@ -159,7 +160,7 @@ class _Document:
     def _objects(self, number: int) -> Objects | None:
         found = None
         try:
-            found = self._dataset.objects(number) if isinstance(self._dataset, BoxDataset) else None
+            found = self._dataset.objects(number)
         except DataError as error:
             self.without_truth = str(error)
         if found is None:

@@ -3,15 +3,15 @@
 from typing import Any
 
 from gkdbench.data.corruptions.dataset import corrupted_digest
-from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.errors import DataError
 from gkdbench.identity.digest import DECODER, ENGINE, EVALUATION, digest, run_name
 from gkdbench.models.weight_files import weights_digest
-from gkdbench.spec.benchmark import IN_DOMAIN, Split
+from gkdbench.spec.benchmark import IN_DOMAIN
 from gkdbench.spec.catalogue import ModelSource
-from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
+from gkdbench.spec.split import Split
 
 Known = dict[tuple[Any, ...], str]
 """Digests of splits that a command has computed already."""
@@ -26,8 +26,8 @@ class DataDigests:
 
     def of(self, role: str, split: Split, *, labelled: bool = True) -> str:
         """Return the digest of a split, limited as the preset limits its role; labels count where they are read."""
-        if isinstance(split, CorruptedSplit):  # a benchmark may have 75 of one split
-            return corrupted_digest(split.kind, split.severity, self.of(role, split.of, labelled=labelled))
+        if split.corruption is not None:  # a benchmark may have 75 of one split
+            return corrupted_digest(*split.corruption, self.of(role, split.original, labelled=labelled))
         limit = self._spec.preset.limits.get(role)  # type: ignore[call-overload]
         source = self._spec.source
         benchmark = source.benchmark
@@ -35,7 +35,8 @@ class DataDigests:
         meaning = str((benchmark.classes, benchmark.label_map, benchmark.ignore))
         key = (source.folder, meaning, split.model_dump_json(), limit, labelled)
         if key not in self._known:
-            self._known[key] = split_digest(split, benchmark, source.folder, self._place, limit, labelled=labelled)
+            opened = open_split(split, benchmark, source.folder, self._place, limit=limit, labelled=labelled)
+            self._known[key] = opened.digest(self._place.hashes().identities)
         return self._known[key]
 
     def training(self, data: str, *, labelled: bool) -> str:

@@ -13,7 +13,6 @@ from gkdbench.run.record import Corruption, Protocol, Record
 from gkdbench.spec.benchmark import IN_DOMAIN as SOURCE_PART
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import benchmark_files, find_benchmark
-from gkdbench.spec.corruption import CorruptedSplit
 from gkdbench.spec.decoder import other_decoder
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.plugins import OURS
@@ -75,9 +74,9 @@ def _in_detail(record: Record) -> list[str]:
 
 def _corruptions(benchmark: Benchmark) -> dict[str, Corruption]:
     return {
-        name: Corruption(kind=split.kind, severity=split.severity)
+        name: Corruption(kind=split.corruption.kind, severity=split.corruption.severity)
         for name, split in benchmark.targets.items()
-        if isinstance(split, CorruptedSplit)
+        if split.corruption is not None
     }
 
 

@@ -13,7 +13,6 @@ from gkdbench.data.dataset import DataPlace
 from gkdbench.errors import DataError, GkdbenchError, UsageError
 from gkdbench.run.plan import build_pair, make_stages
 from gkdbench.run.stages import Display
-from gkdbench.spec.benchmark import StreetsSplit
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.selection import UNCHECKED, RunSpec
 
@@ -41,7 +40,7 @@ def data_faults(
     for key, of_benchmark in runs.items():
         subject = _needed(of_benchmark)
         try:
-            for kind in dict.fromkeys(split.kind for split in subject.corrupted.values()):
+            for kind in dict.fromkeys(one.corruption.kind for one in subject.corrupted.values() if one.corruption):
                 check_available(kind)
         except UsageError as error:
             found[key] = error
@@ -70,9 +69,9 @@ class _Quiet:
 
 def _needed(specs: Sequence[RunSpec]) -> Subject:
     targets = {name: split for spec in specs for name, split in spec.targets.items()}
-    rendered = isinstance(specs[0].benchmark.proxy, StreetsSplit)
+    rendered = specs[0].benchmark.proxy.rendered
     subject = benchmark_subject(specs[0].source, targets, proxy=not rendered and any(map(_draws_from_proxy, specs)))
-    parts = [part for part in subject.parts if not isinstance(part.split, StreetsSplit)]
+    parts = [part for part in subject.parts if not part.split.rendered]
     return replace(subject, parts=parts)
 
 

@@ -23,12 +23,12 @@ from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.files import make_folder, remove_temporaries, write_atomically
 from gkdbench.run.stages import fit_for_judging
 from gkdbench.run.trained import TrainedModel
-from gkdbench.spec.benchmark import IN_DOMAIN, Benchmark, Split
+from gkdbench.spec.benchmark import IN_DOMAIN, Benchmark
 from gkdbench.spec.catalogue import BenchmarkSource
-from gkdbench.spec.dataset import DatasetSplit, FilesSplit, Labels
-from gkdbench.spec.dataset_catalogue import find_dataset
+from gkdbench.spec.dataset import Labels
 from gkdbench.spec.documents import nearest
 from gkdbench.spec.inference import Inference
+from gkdbench.spec.split import Split
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,6 @@ def official_encoding(benchmark: Benchmark, labels: Labels | None) -> NDArray[np
     if missing is not None:
         raise UsageError(f"benchmark {benchmark.name!r}: the target's labels have no colour for class {missing!r}")
     return np.array([labels.classes[name][0] for name in benchmark.classes], np.uint8)
-
-
-def _labels(split: Split, folder: Path) -> Labels | None:
-    """Return what the label files of a split hold; None: what the benchmark's label_map says."""
-    if isinstance(split, DatasetSplit):
-        return find_dataset(split.dataset, folder).entry.labels
-    return split.means if isinstance(split, FilesSplit) else None
 
 
 def find_split(source: BenchmarkSource, target: str) -> Split:
@@ -132,7 +125,7 @@ def write_predictions(
         )
     assert isinstance(network, Segmentor)
     dataset = open_split(split, benchmark, source.folder, place, labelled=False, progress=meter)
-    encoding = official_encoding(benchmark, _labels(split, source.folder))
+    encoding = official_encoding(benchmark, split.held(source.folder))
     palette = np.array(benchmark.palette, np.uint8)
     folder, drawn = out / "labels", out / "overlays"
     for number in range(len(dataset)):

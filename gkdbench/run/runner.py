@@ -27,10 +27,11 @@ from gkdbench.run.record import Record, RunSpecRecord, SplitResult, StageRecord
 from gkdbench.run.scoring import corruptions, summarise
 from gkdbench.run.stages import StageRunner, Workshop, fit_for_judging, initial_network, restore
 from gkdbench.run.store import Artefact
-from gkdbench.spec.benchmark import IN_DOMAIN, Split, StreetsSplit
+from gkdbench.spec.benchmark import IN_DOMAIN
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
+from gkdbench.spec.split import Split
 from gkdbench.spec.task import TASKS
 
 VAL = "in-domain val"
@@ -245,7 +246,7 @@ def _judge_splits(
         verdict = judge.split(name, dataset, network, inference, meter, examples.choose(name, dataset))
         examples.add(name, dataset, verdict.kept, network.encoder)
         record.model.setdefault("images_per_s", round(verdict.images_per_s, 2))  # of the first, in-domain val
-        if not isinstance(split, StreetsSplit):
+        if not split.rendered:
             verdict.result.data = digests.of(role, split)[:16]
         return verdict.result
 

@@ -11,9 +11,9 @@ from gkdbench.engine.evaluation import Judged
 from gkdbench.metrics.confusion import Counts, Score, score
 from gkdbench.metrics.robustness import robustness
 from gkdbench.run.record import Corruption, GroupResult, Protocol, Record, SplitResult, Summary
-from gkdbench.spec.benchmark import Benchmark, Split
-from gkdbench.spec.corruption import CorruptedSplit
+from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.inference import Inference
+from gkdbench.spec.split import Split
 
 
 def split_result(judged: Judged, benchmark: Benchmark, inference: Inference) -> SplitResult:
@@ -130,9 +130,9 @@ def _robustness(benchmark: Benchmark, values: Mapping[str, float], record: Recor
 def corruptions(targets: Mapping[str, Split], benchmark: Benchmark) -> dict[str, Corruption]:
     """Return what those targets are that are the in-domain images, corrupted."""
     return {
-        name: Corruption(kind=split.kind, severity=split.severity)
+        name: Corruption(kind=split.corruption.kind, severity=split.corruption.severity)
         for name, split in targets.items()
-        if isinstance(split, CorruptedSplit) and split.of == benchmark.source.val
+        if split.corruption is not None and split.original == benchmark.source.val
     }
 
 

@@ -1,17 +1,16 @@
 """Benchmarks as data: source, targets, label space, settings, recipes and the evaluation protocol."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from gkdbench.spec.box_splits import CocoSplit, VocSplit
-from gkdbench.spec.corruption import CorruptedSplit, Corruptions, with_corruptions
-from gkdbench.spec.dataset import Bits, Colour, DatasetSplit, FilesSplit
+from gkdbench.spec.corruption import with_corruptions
+from gkdbench.spec.dataset import Colour
 from gkdbench.spec.decoder import AnyDecoder
 from gkdbench.spec.documents import Added, Names, Strict
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.recipe import Positive, Preset
+from gkdbench.spec.split import AnySplit
 from gkdbench.spec.task import TASKS, TaskName
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
@@ -21,69 +20,11 @@ IN_DOMAIN = "val"
 """What the source's held-out part is called where targets are named."""
 
 
-class StreetsSplit(Strict):
-    """Images drawn by the built-in renderer; image i of (kind, seed) is always the same."""
-
-    reader: Literal["streets"]
-    kind: str
-    seed: int
-    count: Positive
-    labels: Annotated[Literal["classes", "boxes"], Added()] = "classes"
-    """What images are labelled with: a class per pixel, or boxes around the things that stand in the scene."""
-
-
-class FolderSplit(Strict):
-    """Images, and where given labels, in folders below the data root."""
-
-    reader: Literal["folders"]
-    root: str
-    """Folder below --data-root."""
-    images: str = "."
-    """Folder of the images below `root`; all PNG and JPEG files below it, in order of their paths."""
-    labels: str | None = None
-    """Folder of the label PNGs below `root`, same relative names as the images; None: unlabelled."""
-    list: str | None = None
-    """Text file of relative names without suffix, one per line: below `root`, or beside the YAML."""
-    bits: Bits = None
-
-    @model_validator(mode="after")
-    def _inside(self) -> "FolderSplit":
-        for key in ("root", "images", "labels", "list"):
-            value = getattr(self, key)
-            if value is not None and (Path(value).is_absolute() or ".." in Path(value).parts):
-                raise ValueError(f"{key} must be a path below the data root, without '..'")
-        return self
-
-
-class JoinedSplit(Strict):
-    """Several domains as one: all images in a row, without balancing."""
-
-    reader: Literal["joined"]
-    parts: list[Annotated[FilesSplit | DatasetSplit, Field(discriminator="reader")]] = Field(min_length=2)
-
-
-PlainSplit = Annotated[
-    StreetsSplit | FolderSplit | FilesSplit | DatasetSplit | JoinedSplit | VocSplit | CocoSplit,
-    Field(discriminator="reader"),
-]
-Split = Annotated[
-    StreetsSplit
-    | FolderSplit
-    | FilesSplit
-    | DatasetSplit
-    | JoinedSplit
-    | VocSplit
-    | CocoSplit
-    | CorruptedSplit[PlainSplit],
-    Field(discriminator="reader"),
-]
-
-
 class Source(Strict):
     """The labelled training domain and its held-out part."""
 
-    train: Split
-    val: Split
+    train: AnySplit
+    val: AnySplit
 
 
 class SettingSpec(Strict):
@@ -125,9 +66,9 @@ class Benchmark(Strict):
     source: Source
     in_domain: Annotated[Literal["val", "train"], Added()] = "val"
     """train: the in-domain split, `source.val`, holds images that are trained on, which is a fault otherwise."""
-    proxy: Split
-    targets: dict[Name, Split] = Field(min_length=1)
-    hidden_targets: dict[Name, Split] = {}
+    proxy: AnySplit
+    targets: dict[Name, AnySplit] = Field(min_length=1)
+    hidden_targets: dict[Name, AnySplit] = {}
     """Targets scored only when asked for by name; nobody tunes on them."""
     settings: dict[Name, SettingSpec] = Field(min_length=1)
     default_setting: str
@@ -142,8 +83,8 @@ class Benchmark(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _every_corruption(cls, content: Any) -> Any:
-        return with_corruptions(content, Corruptions[PlainSplit])
+    def _every_corruption(cls, content: Any, info: ValidationInfo) -> Any:
+        return with_corruptions(content, info.context)
 
     def _known(self) -> str:
         few = list(self.targets)[:_MENTIONED]

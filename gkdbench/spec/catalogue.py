@@ -92,7 +92,8 @@ def find_benchmark(name: str) -> BenchmarkSource:
                 "your own: the path of its YAML file)"
             )
         path = known[name]
-    return BenchmarkSource(parse(Benchmark, read_yaml(path), str(path)), path.resolve().parent)
+    folder = path.resolve().parent
+    return BenchmarkSource(parse(Benchmark, read_yaml(path), str(path), {"folder": folder}), folder)
 
 
 def models(extra: Path | None = None) -> Iterator[ModelSource]:

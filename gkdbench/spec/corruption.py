@@ -12,12 +12,13 @@ is not ImageNet-C's to the pixel: its elastic_transform is much weaker at severi
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from gkdbench.errors import UsageError
 from gkdbench.spec.documents import Strict, nearest, parse
+from gkdbench.spec.split import AnySplit
 
 Kind = Literal[
     "gaussian_noise",
@@ -59,9 +60,6 @@ GROUPS: dict[str, tuple[Kind, ...]] = {
 KEY = "corruptions"
 """What stands in a target's place for many of them."""
 
-S = TypeVar("S")
-
-
 def _kinds(given: Any) -> Any:
     """Put kinds in the place of groups; every wrong name is one clear line."""
     names = [given] if isinstance(given, str) else given
@@ -74,24 +72,10 @@ def _kinds(given: Any) -> Any:
     return [kind for name in names for kind in GROUPS.get(name, (name,))]
 
 
-class CorruptedSplit(Strict, Generic[S]):
-    """The images of another split, each corrupted in its own repeatable way; labels are those of the other split."""
-
-    reader: Literal["corrupted"]
-    kind: Kind
-    severity: Severity
-    of: S
-
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Return the plain name: there is one kind of inner split, and schemas are read by people."""
-        return cls.__name__
-
-
-class Corruptions(Strict, Generic[S]):
+class Corruptions(Strict):
     """Many targets at once: every kind at every severity."""
 
-    of: S | None = None
+    of: AnySplit | None = None
     """What is corrupted; None: the in-domain split."""
     kinds: Annotated[list[Kind], BeforeValidator(_kinds), Field(min_length=1)] = list(KINDS)
     """Kinds and names of GROUPS, or one of these names alone."""
@@ -105,18 +89,13 @@ class Corruptions(Strict, Generic[S]):
             raise ValueError(f"{twice!r} appears twice")
         return values
 
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        """Return the plain name."""
-        return cls.__name__
-
 
 def target_name(kind: str, severity: int) -> str:
     """Return what the target of a corruption is called."""
     return f"{kind}-{severity}"
 
 
-def expanded(corruptions: Corruptions[Any], in_domain: Any) -> dict[str, dict[str, Any]]:
+def expanded(corruptions: Corruptions, in_domain: Any) -> dict[str, dict[str, Any]]:
     """Return the corrupted splits by their targets' names, as their YAML would say them."""
     of = in_domain if corruptions.of is None else corruptions.of
     return {
@@ -126,11 +105,10 @@ def expanded(corruptions: Corruptions[Any], in_domain: Any) -> dict[str, dict[st
     }
 
 
-def with_corruptions(content: Any, form: type[Corruptions[Any]]) -> Any:
+def with_corruptions(content: Any, context: Any = None) -> Any:
     """Return a benchmark's content with every target in the place of `corruptions`.
 
-    form: Corruptions[the splits that can be corrupted]. For a validator that runs before the fields': what is wrong is
-    a ValueError whose text names the key.
+    For a validator that runs before the fields': what is wrong is a ValueError whose text names the key.
     """
     if not isinstance(content, Mapping):
         return content
@@ -140,12 +118,12 @@ def with_corruptions(content: Any, form: type[Corruptions[Any]]) -> Any:
         given = targets.get(KEY) if isinstance(targets, Mapping) else None
         if not isinstance(targets, Mapping) or KEY not in targets or (isinstance(given, Mapping) and "reader" in given):
             continue  # or an ordinary target that happens to be called so
-        changed[section] = _replaced(targets, _parsed(given, form, f"{section}.{KEY}"), content, section)
+        changed[section] = _replaced(targets, _parsed(given, f"{section}.{KEY}", context), content, section)
     return changed
 
 
 def _replaced(
-    targets: Mapping[Any, Any], corruptions: Corruptions[Any], content: Mapping[Any, Any], section: str
+    targets: Mapping[Any, Any], corruptions: Corruptions, content: Mapping[Any, Any], section: str
 ) -> dict[Any, Any]:
     source = content.get("source")
     new = expanded(corruptions, source.get("val") if isinstance(source, Mapping) else getattr(source, "val", None))
@@ -158,8 +136,8 @@ def _replaced(
     return result
 
 
-def _parsed(given: Any, form: type[Corruptions[Any]], key: str) -> Corruptions[Any]:
+def _parsed(given: Any, key: str, context: Any) -> Corruptions:
     try:
-        return parse(form, {} if given == "all" else given, key)
+        return parse(Corruptions, {} if given == "all" else given, key, context)
     except UsageError as error:  # which pydantic would not turn into a problem of the benchmark's
         raise ValueError(str(error)) from None

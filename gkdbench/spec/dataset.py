@@ -9,6 +9,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from gkdbench.spec.box_labels import BoxLabels
 from gkdbench.spec.documents import Added, Names, Strict
 
+Kind = Literal["ids", "colours", "red16"]
+"""ids: one channel, greyscale or palette (whose colours are never looked at); colours: RGB pictures; red16: the red
+channel of a picture with 16 bits per channel."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Byte, Byte, Byte]
@@ -22,9 +25,7 @@ PLACE = re.compile(r"\{(\w+)\}")
 class Labels(Strict):
     """What label files hold, and which classes that is."""
 
-    kind: Literal["ids", "colours", "red16"] = "ids"
-    """ids: one channel, greyscale or palette (whose colours are never looked at); colours: RGB pictures; red16: the red
-    channel of a picture with 16 bits per channel."""
+    kind: Kind = "ids"
     classes: dict[str, list[int] | list[Colour]] = Field(min_length=1)
     """Class name -> its ids or colours; a benchmark finds its own classes by their names."""
     ignored: list[int] | list[Colour] = []
@@ -207,48 +208,3 @@ class DatasetTable(Strict):
 
     shared: object = None
     datasets: dict[Name, DatasetEntry] = Field(min_length=1)
-
-
-class DatasetSplit(Strict):
-    """A split of a dataset in the catalogue (`gkdbench list datasets`)."""
-
-    reader: Literal["dataset"]
-    dataset: Name
-    split: Name
-    only: dict[str, Names] = {}
-    """Placeholder -> values: a part of the split, such as one condition."""
-    first: Annotated[int, Field(gt=0)] | None = None
-    """Only the first images of the split."""
-    root: str | None = None
-    """Folder below the data root, if other than the dataset's own."""
-
-    @model_validator(mode="after")
-    def _inside(self) -> "DatasetSplit":
-        if self.root is not None and (self.root.startswith("/") or ".." in self.root.split("/")):
-            raise ValueError("root must be a path below the data root, without '..'")
-        return self
-
-
-class FilesSplit(Strict):
-    """Files of a user's own, unpacked or in archives below a root, found by path templates."""
-
-    reader: Literal["files"]
-    root: str
-    """Folder below the data root."""
-    images: str
-    """Such as `images/{city}/{stem}.jpg`."""
-    labels: str | None = None
-    """Such as `labels/{city}/{stem}.png`; None: unlabelled."""
-    only: dict[str, Names] = {}
-    """Placeholder -> the values it may take."""
-    means: Labels | None = None
-    """What the label files hold; None: the benchmark's label_map."""
-    bits: Bits = None
-
-    @model_validator(mode="after")
-    def _layout(self) -> "FilesSplit":
-        check_templates(self.images, self.labels)
-        check_places("only", self.only, self.images)
-        if self.root.startswith("/") or ".." in self.root.split("/"):
-            raise ValueError("root must be a path below the data root, without '..'")
-        return self

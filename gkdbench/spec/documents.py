@@ -235,15 +235,18 @@ def shortened(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def parse(model: type[M], content: Any, origin: str) -> M:
-    """Validate a document's content against its model; the error names file, key, value and nearest key."""
+def parse(model: type[M], content: Any, origin: str, context: Any = None) -> M:
+    """Validate a document's content against its model; the error names file, key, value and nearest key.
+
+    context: what validators may ask for.
+    """
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context=context)
     except ValidationError as error:
-        raise UsageError(f"{origin}: {_first_problem(model, content, error)}") from error
+        raise UsageError(f"{origin}: {_first_problem(model, content, error, context)}") from error
 
 
-def _first_problem(model: type[BaseModel], content: Any, error: ValidationError) -> str:
+def _first_problem(model: type[BaseModel], content: Any, error: ValidationError, context: Any) -> str:
     problems = error.errors()
     # where a key is misspelt, the right one is missing as well: the misspelt one says more
     unknown = [one for one in problems if one["type"] == "extra_forbidden"]
@@ -253,7 +256,7 @@ def _first_problem(model: type[BaseModel], content: Any, error: ValidationError)
     key = ".".join(str(part) for part in _written(content, first["loc"], absent))
     more = f" (and {len(others)} more problem{'s' if len(others) > 1 else ''})" if others else ""
     if first["type"] == "extra_forbidden":
-        known = _keys_at(model, first["loc"][:-1])
+        known = _keys_at(model, first["loc"][:-1], content, context)
         return f"key {key!r} is not known{nearest(str(first['loc'][-1]), known)}{more}"
     if first["type"] == "missing":
         return f"key {key!r} is missing{more}"
@@ -284,13 +287,17 @@ def _written(content: Any, location: tuple[int | str, ...], absent: bool) -> Ite
         if added or part == "[key]":
             continue
         yield part
-        try:
-            current = current[part]
-        except (KeyError, IndexError, TypeError):
-            current = None
+        current = _inside(current, part)
 
 
-def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+def _inside(content: Any, part: int | str) -> Any:
+    try:
+        return content[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _keys_at(model: type[BaseModel], location: tuple[int | str, ...], content: Any, context: Any) -> list[str]:
     """Field names of the section at a location, as far as plain nesting and mappings can be followed."""
     current: Any = model
     for part in location:
@@ -303,6 +310,9 @@ def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[st
             if part in fields and len(arguments) > 1:
                 continue  # the next part names the kind
             current = (of_kind or arguments)[-1]
+        content = _inside(content, part)
+        if hasattr(current, "form_of"):  # a section whose content says of which class it is
+            current = current.form_of(content, context)
     return list(getattr(current, "model_fields", {}))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.benchmark import Benchmark, SettingSpec, Split, StreetsSplit
+from gkdbench.spec.benchmark import Benchmark, SettingSpec
 from gkdbench.spec.catalogue import (
     BenchmarkSource,
     ModelSource,
@@ -26,6 +26,7 @@ from gkdbench.spec.method_names import find_method, recorded_name
 from gkdbench.spec.method_source import MethodSource
 from gkdbench.spec.preset_options import SECTIONS, changed_preset, check_name, marks_of, options_of
 from gkdbench.spec.recipe import Preset
+from gkdbench.spec.split import Split
 from gkdbench.spec.task import TASKS
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def _run(
     if pair not in setting.pairs:
         marks.append("other pair")
     read = (benchmark.source.train, benchmark.source.val, benchmark.proxy, *targets.values())
-    if selection.skip_check and not all(isinstance(split, StreetsSplit) for split in read):
+    if selection.skip_check and not all(split.rendered for split in read):
         marks.append(UNCHECKED)
     return RunSpec(
         source=source,

@@ -4,11 +4,11 @@ import json
 
 import pytest
 from releases import photo, picture, unpacked
+from splits import open_in
 from typer.testing import CliRunner
 from voc_files import annotation, release
 
 from gkdbench.cli.main import app
-from gkdbench.data.objects.opening import open_boxes
 from gkdbench.spec.catalogue import find_benchmark
 
 BOXES = (("person", (1, 1, 30, 40), False), ("car", (10, 5, 20, 25), True))
@@ -41,7 +41,7 @@ def test_the_file_is_a_benchmark_whose_splits_open(written, tmp_path):
     assert (benchmark.name, benchmark.task, set(benchmark.targets)) == ("my-street", "detection", {"night"})
     data = street(tmp_path)
     for split, count in ((benchmark.source.train, 3), (benchmark.source.val, 2), (benchmark.targets["night"], 2)):
-        dataset = open_boxes(split, benchmark.classes, beside=tmp_path, data_root=data)
+        dataset = open_in(tmp_path, split, benchmark.classes, data=data)
         assert len(dataset) == count and dataset.objects(0).labels.tolist() == [1, 0]
 
 

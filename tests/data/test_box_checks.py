@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from releases import photo, unpacked
+from splits import open_in
 from voc_files import SIZE, annotation, release
 
 from gkdbench.data.checking.box_sheet import with_boxes
 from gkdbench.data.checking.boxes import BoxCounts, BoxTally, box_counts
-from gkdbench.data.objects.opening import open_boxes
+from gkdbench.data.objects.splits import VocSplit
 from gkdbench.errors import DataError
-from gkdbench.spec.box_splits import VocSplit
 from gkdbench.spec.objects import Objects
 
 CLASSES = ("car", "person", "dog")
@@ -20,7 +20,7 @@ def opened(tmp_path, clip=False, **changed):
     files = release("", {"all": ["a", "b", "c"]}, BOXES) | {"Annotations/c.xml": annotation([])} | changed
     unpacked(tmp_path / "mine", files)
     split = VocSplit(reader="voc", root="mine", list="all", clip=clip)
-    return open_boxes(split, CLASSES, beside=tmp_path, data_root=tmp_path)
+    return open_in(tmp_path, split, CLASSES, data=tmp_path)
 
 
 def tallied(dataset) -> BoxTally:

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from releases import tarred, unpacked, zipped
+from splits import open_in
 from voc_files import SIZE, image
 
 from gkdbench.data.files.archives import Member
 from gkdbench.data.objects.coco import read_coco
-from gkdbench.data.objects.opening import open_boxes
+from gkdbench.data.objects.splits import CocoSplit
 from gkdbench.data.objects.stated import ClassNames, settled
 from gkdbench.errors import DataError
 from gkdbench.identity.digest import digest
 from gkdbench.spec.box_labels import BoxRules
-from gkdbench.spec.box_splits import CocoSplit
 
 CLASSES = ("car", "person")
 NAMES = ClassNames.of(CLASSES, BoxRules())
@@ -53,7 +53,7 @@ def files(content: Any) -> dict[str, bytes]:
 
 def opened(tmp_path: Path, classes=CLASSES, **fields: Any):
     told = {"root": "mine", "annotations": "annotations/train.json", "images": "images", **fields}
-    return open_boxes(CocoSplit(reader="coco", **told), classes, beside=tmp_path, data_root=tmp_path / "data")
+    return open_in(tmp_path, CocoSplit(reader="coco", **told), classes)
 
 
 def test_boxes_crowds_and_categories(tmp_path):
@@ -70,10 +70,8 @@ def test_boxes_crowds_and_categories(tmp_path):
     first, second, whole = (digest(d.identity(list)) for d in (one, dataset.cut(1), dataset))
     assert first == second != whole
     # without labels its classes may be any: a proxy pool of another benchmark
-    bare = open_boxes(
-        CocoSplit(reader="coco", root="mine", annotations="annotations/train.json", images="images"), ("boat", "sail"),
-        beside=tmp_path, data_root=tmp_path / "data", labelled=False,
-    )  # fmt: skip
+    split = CocoSplit(reader="coco", root="mine", annotations="annotations/train.json", images="images")
+    bare = open_in(tmp_path, split, ("boat", "sail"), labelled=False)
     assert bare.objects(0) is None and len(bare) == 3 and bare.name(1) == "town/a"
 
 

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from splits import digest_of
 from towns import COUNTS, Towns, files, image, label, make_towns, png, zipped
 
 from gkdbench.data.checking.full_reading import Effort
 from gkdbench.data.checking.health import Health, examine
 from gkdbench.data.checking.subject import Subject, benchmark_subject, dataset_subject
-from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.data.dataset import DataPlace
+from gkdbench.data.readers import DatasetSplit, JoinedSplit
 from gkdbench.errors import DataError
-from gkdbench.spec.benchmark import JoinedSplit
 from gkdbench.spec.catalogue import find_benchmark
-from gkdbench.spec.dataset import DatasetSplit
 from gkdbench.spec.dataset_catalogue import find_dataset
 
 
@@ -180,7 +180,7 @@ def test_nothing_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no image of towns train; expected images/.* get images.zip, labels.zip from"):
         checked(towns)
     towns.root.rmdir()
-    with pytest.raises(DataError, match=r"no folder towns for dataset 'towns' \(towns: get it from https://towns.invalid"):
+    with pytest.raises(DataError, match=r"no folder towns for dataset 'towns'; towns: get it from https://towns.invalid"):
         checked(towns)
     towns.data_root.rmdir()
     with pytest.raises(DataError, match=r"--data-root .*: no such folder"):
@@ -273,7 +273,7 @@ def test_digests_are_those_of_runs(tmp_path: Path, tiny_benchmark: Any) -> None:
     source = find_benchmark(str(tiny_benchmark.yaml))
     place = DataPlace(tiny_benchmark.data_root)
     for split in tiny_health(tiny_benchmark).splits:
-        wanted = split_digest(
+        wanted = digest_of(
             split.part.split, source.benchmark, source.folder, place, labelled=split.part.role != "proxy"
         )
         assert split.digest == wanted

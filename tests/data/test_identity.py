@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import splits
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,7 +20,7 @@ from voc_files import image as photograph
 from gkdbench.data.checking.full_reading import WHOLE, Effort
 from gkdbench.data.checking.health import Health, Problem, by_fault, examine
 from gkdbench.data.checking.subject import dataset_subject
-from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.data.dataset import DataPlace
 from gkdbench.data.files import hashes
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import ContentHashes
@@ -49,7 +50,7 @@ def digest_of(tiny: Any, split: dict[str, Any], *, labelled: bool = True, root: 
     source = find_benchmark(str(tiny.yaml))
     parsed = Benchmark.model_validate({**tiny.content, "proxy": split}).proxy
     place = DataPlace(root or tiny.data_root, tiny.data_root.parent / "cache")
-    return split_digest(parsed, source.benchmark, source.folder, place, labelled=labelled)
+    return splits.digest_of(parsed, source.benchmark, source.folder, place, labelled=labelled)
 
 
 def mend(path: Path, content: bytes) -> None:

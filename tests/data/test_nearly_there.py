@@ -10,14 +10,13 @@ from unicodedata import normalize
 import numpy as np
 import pytest
 from pixels import chunk, exif, png
-from releases import IGNORE, URBAN, photo, picture, unpacked, zipped
+from releases import URBAN, photo, picture, unpacked, zipped
+from splits import digest_of, open_in
 
-from gkdbench.data.dataset import DataPlace, open_split, split_digest
-from gkdbench.data.files.opening import Meaning, open_dataset
+from gkdbench.data.dataset import DataPlace, LabelSpace, open_split
+from gkdbench.data.objects.splits import CocoSplit, VocSplit
+from gkdbench.data.readers import DatasetSplit, FilesSplit, FolderSplit
 from gkdbench.errors import DataError
-from gkdbench.spec.benchmark import FolderSplit
-from gkdbench.spec.box_splits import CocoSplit, VocSplit
-from gkdbench.spec.dataset import DatasetSplit, FilesSplit
 
 SPLITS = {
     "files": lambda **more: FilesSplit(
@@ -33,10 +32,7 @@ BOX = (
 )
 
 
-class Space:
-    """What a benchmark says about labels."""
-
-    name, classes, ignore, label_map, how_to_get = "mine", ("sky", "road", "car"), 255, None, ""
+SPACE = LabelSpace("mine", ("sky", "road", "car"))
 
 
 def pair(number: int) -> tuple[bytes, bytes]:
@@ -49,7 +45,7 @@ def write(root: Path, image: str, number: int, label: str | None = None) -> None
 
 
 def opened(root: Path, split: Any):
-    return open_split(split, Space(), root, DataPlace(root, root / "cache"))
+    return open_split(split, SPACE, root, DataPlace(root, root / "cache"))
 
 
 def told(root: Path, split: Any) -> str:
@@ -165,13 +161,13 @@ def test_a_linked_folder_that_leads_back_is_named(tmp_path) -> None:
 @BOTH
 def test_what_systems_leave_does_not_count(tmp_path, reader: str) -> None:
     write(tmp_path, "a.png", 1)
-    before = split_digest(SPLITS[reader](), Space(), tmp_path, DataPlace(tmp_path, tmp_path / "cache"))
+    before = digest_of(SPLITS[reader](), SPACE, tmp_path, DataPlace(tmp_path, tmp_path / "cache"))
     for kind in ("images", "labels"):
         unpacked(tmp_path / "mine" / kind, dict.fromkeys(
             ["._a.png", ".hidden/b.png", "__MACOSX/a.png", "Thumbs.db", "desktop.ini", ".DS_Store"], b"\0\5\26\7"
         ))  # fmt: skip
     assert numbers(opened(tmp_path, SPLITS[reader]())) == [1]
-    assert split_digest(SPLITS[reader](), Space(), tmp_path, DataPlace(tmp_path, tmp_path / "cache")) == before
+    assert digest_of(SPLITS[reader](), SPACE, tmp_path, DataPlace(tmp_path, tmp_path / "cache")) == before
 
 
 def test_what_a_mac_leaves_beside_archives_does_not_count_and_members_may_begin_at_the_folder(tmp_path) -> None:
@@ -255,7 +251,7 @@ def test_deep_images_need_bits_in_every_reader_and_bits_enter_the_digest(tmp_pat
         opened(tmp_path, plain).image(0)
     assert "bits" not in plain.model_dump(mode="json") and split.model_dump(mode="json")["bits"] == 10
     place = DataPlace(tmp_path, tmp_path / "cache")
-    assert split_digest(split, Space(), tmp_path, place) != split_digest(plain, Space(), tmp_path, place)
+    assert digest_of(split, SPACE, tmp_path, place) != digest_of(plain, SPACE, tmp_path, place)
 
 
 @BOTH
@@ -271,9 +267,7 @@ def test_a_dataset_of_the_catalogue_says_what_is_there(tmp_path) -> None:
     unpacked(tmp_path / "cityscapes", {f"leftImg8bit/val/ulm/{n}_leftImg8bit.jpg": b"" for n in range(12)})
     split = DatasetSplit(reader="dataset", dataset="cityscapes", split="val")
     with pytest.raises(DataError, match=r"expected leftImg8bit/.*; 12 \.jpg files are there"):
-        open_dataset(
-            split, Meaning(URBAN, IGNORE, None), beside=tmp_path, data_root=tmp_path, cache=tmp_path, labelled=True
-        )
+        open_in(tmp_path, split, URBAN, data=tmp_path)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -285,8 +279,7 @@ def test_half_a_package_of_mapillary_v2_is_read_as_v1_2(tmp_path, split: str) ->
     chosen = DatasetSplit(reader="dataset", dataset="mapillary", split=split)
 
     def look():
-        meaning = Meaning(URBAN, IGNORE, None)
-        return open_dataset(chosen, meaning, beside=tmp_path, data_root=tmp_path, cache=tmp_path, labelled=True)
+        return open_in(tmp_path, chosen, URBAN, data=tmp_path)
 
     if split == "val":
         assert (look().labels(0) == URBAN.index("car")).all()

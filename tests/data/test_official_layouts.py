@@ -22,14 +22,14 @@ from releases import (
     unpacked,
     zipped,
 )
+from splits import digest_of, open_in
 
-from gkdbench.data.dataset import DataPlace, split_digest
+from gkdbench.data.dataset import DataPlace
 from gkdbench.data.files.hashes import ContentHashes
-from gkdbench.data.files.opening import Meaning, expected_counts, open_dataset
+from gkdbench.data.readers import DatasetSplit
 from gkdbench.errors import DataError, UsageError
 from gkdbench.identity.digest import digest
 from gkdbench.spec.catalogue import find_benchmark
-from gkdbench.spec.dataset import DatasetSplit
 from gkdbench.spec.dataset_catalogue import datasets, find_dataset
 
 ISPRS = ("impervious_surface", "building", "low_vegetation", "tree", "car", "clutter")
@@ -42,11 +42,8 @@ ENDOVIS_COLOURS = (
 
 
 def opened(tmp_path: Path, name: str, split: str, names=URBAN, labelled=True, **only):
-    meaning = Meaning(names, IGNORE, None)
     chosen = DatasetSplit(reader="dataset", dataset=name, split=split, only=only)
-    return open_dataset(
-        chosen, meaning, beside=tmp_path, data_root=tmp_path / "data", cache=tmp_path / "cache", labelled=labelled
-    )
+    return open_in(tmp_path, chosen, names, labelled=labelled)
 
 
 def check(dataset, wanted: dict[str, tuple[np.ndarray, np.ndarray]], near: float = 0) -> None:
@@ -58,7 +55,7 @@ def check(dataset, wanted: dict[str, tuple[np.ndarray, np.ndarray]], near: float
         assert np.array_equal(dataset.labels(index), truth)
         seen, raw = dataset.pair(index)
         assert np.array_equal(seen, dataset.image(index)) and np.array_equal(dataset.mapped(raw, index), truth)
-        assert np.array_equal(dataset.mapped(raw[2:5, 3:9]), truth[2:5, 3:9])
+        assert np.array_equal(dataset.mapped(raw[2:5, 3:9], index), truth[2:5, 3:9])
 
 
 def urban(ids, void, palette=False, count=3):
@@ -174,10 +171,7 @@ def test_bdd100k(tmp_path, packed):
         check(opened(tmp_path, "bdd100k", "val"), wanted, near=2)
     else:
         chosen = DatasetSplit(reader="dataset", dataset="bdd100k", split="val", root="bdd100k/bdd100k")
-        meaning = Meaning(URBAN, IGNORE, None)
-        place = {"beside": tmp_path, "data_root": tmp_path / "data", "cache": tmp_path}
-        check(open_dataset(chosen, meaning, **place, labelled=True),
-              wanted, near=2)  # fmt: skip
+        check(open_in(tmp_path, chosen, URBAN), wanted, near=2)
 
 
 def mapillary_files(labels: str) -> tuple[dict[str, bytes], dict[str, np.ndarray]]:
@@ -376,7 +370,7 @@ def test_datasets_of_equal_sizes_have_digests_of_their_own(tmp_path):
             for limit in (None, 3):
                 split = DatasetSplit(reader="dataset", dataset=name, split="train", **changes)
                 place = DataPlace(tmp_path / "data", tmp_path / "cache")
-                found.add(split_digest(split, known.benchmark, known.folder, place, limit))
+                found.add(digest_of(split, known.benchmark, known.folder, place, limit))
     # `first: 2` is two tiles whatever the limit
     assert len(found) == 4 * 3
 
@@ -385,7 +379,7 @@ def test_parts_of_a_split_have_expected_counts():
     entry = find_dataset("acdc").entry
 
     def expected(**fields):
-        return expected_counts(entry, DatasetSplit(reader="dataset", dataset="acdc", split="val", **fields))
+        return DatasetSplit(reader="dataset", dataset="acdc", split="val", **fields).expected(Path())
 
     assert expected() == [406] and expected(only={"condition": ["night"]}) == [106]
     assert expected(only={"condition": ["fog", "rain"]}) == [200] and expected(only={"stem": ["x"]}) == []

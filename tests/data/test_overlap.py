@@ -11,13 +11,15 @@ from towns import Towns, files, image, make_towns, zipped
 
 from gkdbench.data.checking import overlap
 from gkdbench.data.checking.overlap import Comparison, Hasher, compare, hash_with
-from gkdbench.data.checking.stored import Stored, definition, files_of, identity, labels_without_image, stored
+from gkdbench.data.checking.stored import definition, identity, stored
 from gkdbench.data.checking.subject import Part, Role
 from gkdbench.data.dataset import DataPlace, Dataset, open_split
+from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import ContentHashes
 from gkdbench.errors import DataError
-from gkdbench.spec.benchmark import Benchmark, Split
+from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import find_benchmark
+from gkdbench.spec.split import Split
 
 TRAIN = {"reader": "dataset", "dataset": "towns", "split": "train"}
 VAL = {"reader": "dataset", "dataset": "towns", "split": "val"}
@@ -39,7 +41,7 @@ def compared(tiny: Any, *splits: tuple[str, Role, dict[str, Any]], budget: int |
 
 
 def hasher(folder: Path) -> Hasher:
-    def unreadable(item: Stored, said: str) -> None:
+    def unreadable(item: Member, said: str) -> None:
         raise DataError(said)
 
     return hash_with(ContentHashes(folder / "hashes"), unreadable)
@@ -129,30 +131,6 @@ def test_parts_of_one_split_may_be_judged_twice(tiny_benchmark: Any, towns: Town
     assert twice.reason is None and "they would count twice" in twice.message
 
 
-def test_rendered_scenes(tiny_benchmark: Any, tmp_path: Path) -> None:
-    content = yaml_of_streets()
-    source = find_benchmark("streets")
-
-    def scenes(name: str, role: Role, **changes: Any) -> tuple[Part, Dataset]:
-        split = Benchmark.model_validate({**content, "proxy": {**content["proxy"], "count": 3, **changes}}).proxy
-        place = DataPlace(None, tmp_path / "cache")
-        return Part(name, split, role), open_split(split, source.benchmark, source.folder, place)
-
-    splits = [scenes("a", "train"), scenes("b", "target", count=2), scenes("c", "val", seed=5)]
-    found = compare(splits, None, hasher(tmp_path))
-    (shared,) = found.overlaps
-    assert (shared.splits, shared.images, shared.reason) == (("a", "b"), 2, None)
-    assert found.candidates == 6  # scenes of two seeds might be equal; those of a and b are the same ones
-    part, dataset = scenes("a", "train")
-    (_, item), *_ = stored(part.split, dataset)
-    assert str(item) == "proxy scene 0 of seed 201" and item.size == len(item.read()) == 64 * 128 * 3
-    assert files_of(dataset, 0) == []
-
-
-def yaml_of_streets() -> dict[str, Any]:
-    return find_benchmark("streets").benchmark.model_dump(mode="json")
-
-
 def test_a_budget_ends_the_hashing(tiny_benchmark: Any, towns: Towns) -> None:
     for part, count in (("train", 4), ("val", 3)):
         for n in range(count):
@@ -187,13 +165,13 @@ def test_what_lies_behind_images(tiny_benchmark: Any, towns: Towns) -> None:
     whole = [*stored(part.split, dataset)]
     assert [str(item) for _, item in whole][4:] == [str(towns.file("images", f"val/{n}")) for n in range(3)]
     assert len({whose for whose, _ in whole}) == 2 and len({identity(item) for _, item in whole}) == 7
-    assert files_of(dataset, 5) == [towns.file("images", "val/1"), towns.file("labels", "val/1")]
+    assert dataset.files(5) == [towns.file("images", "val/1"), towns.file("labels", "val/1")]
     with pytest.raises(IndexError):
-        files_of(dataset, 7)
+        dataset.files(7)
     towns.file("labels", "val/9").write_bytes(files()["labels/val/0.png"])
     part, dataset = opened(tiny_benchmark, "both", "train", joined)
-    assert labels_without_image(part.split, dataset) == 1
+    assert dataset.without_image == 1
     folders = {"reader": "folders", "root": "towns", "images": "images", "labels": "labels"}
     part, dataset = opened(tiny_benchmark, "folders", "train", folders)
-    assert labels_without_image(part.split, dataset) == 1 and len(files_of(dataset, 0)) == 2
+    assert dataset.without_image == 1 and len(dataset.files(0)) == 2
     assert definition(parsed(tiny_benchmark, {**VAL, "first": 1})) == definition(parsed(tiny_benchmark, VAL))

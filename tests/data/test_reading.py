@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from gkdbench.data.corruptions.dataset import corrupted_dataset
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.reading import images_of, in_groups
 from gkdbench.errors import DataError
 
 
-class Numbered:
+class Numbered(Dataset):
     """Images whose colour is their number; number 5 can be made unreadable."""
 
     def __init__(self, broken: bool = False) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Batch, Sample, Samples, Share, batches, unit_images
 from gkdbench.errors import DataError, UsageError
@@ -27,7 +28,7 @@ IGNORE = 255
 
 
 @dataclasses.dataclass(frozen=True)
-class Checkerboard:
+class Checkerboard(Dataset):
     """Images of flat cells whose colour is their label: red = 10 * label, green = image number."""
 
     count: int = 7

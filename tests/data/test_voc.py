@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from releases import tarred, unpacked, zipped
+from splits import open_in
 from voc_files import SIZE, annotation, image, release
 
 from gkdbench.data.files.hashes import ContentHashes
-from gkdbench.data.objects.opening import has_boxes, open_boxes
+from gkdbench.data.objects.splits import VocSplit
 from gkdbench.data.objects.stated import ClassNames, settled
 from gkdbench.data.objects.voc import LARGEST, parse_voc
+from gkdbench.data.readers import DatasetSplit
 from gkdbench.errors import DataError, UsageError
 from gkdbench.identity.digest import digest
 from gkdbench.spec.box_labels import BoxRules
-from gkdbench.spec.box_splits import VocSplit
-from gkdbench.spec.dataset import DatasetEntry, DatasetSplit, Layout
+from gkdbench.spec.dataset import DatasetEntry, Layout
 from gkdbench.spec.dataset_catalogue import find_dataset
 from gkdbench.spec.documents import parse
 
@@ -34,12 +35,12 @@ SHARED = Path(os.environ.get("GKDBENCH_SHARED", "/nowhere")) / "data"
 
 def catalogued(tmp_path: Path, split: str, classes=VOC, labelled=True, **fields):
     chosen = DatasetSplit(reader="dataset", dataset="voc", split=split, **fields)
-    return open_boxes(chosen, classes, beside=tmp_path, data_root=tmp_path / "data", labelled=labelled)
+    return open_in(tmp_path, chosen, classes, labelled=labelled)
 
 
 def own(tmp_path: Path, classes=CLASSES, **fields):
     split = VocSplit(reader="voc", root="mine", **fields)
-    return open_boxes(split, classes, beside=tmp_path, data_root=tmp_path / "data", how="ask me")
+    return open_in(tmp_path, split, classes, how="ask me")
 
 
 def mine(tmp_path: Path, boxes=BOXES, **annotations: bytes) -> Path:
@@ -231,7 +232,6 @@ def lay(tmp_path: Path, layout: str) -> None:
 )
 def test_official_layouts(tmp_path, layout):
     lay(tmp_path, layout)
-    assert has_boxes(DatasetSplit(reader="dataset", dataset="voc", split="test"), tmp_path)
     training = catalogued(tmp_path, "trainval")
     assert len(training) == 3 and [name.rpartition("/")[2] for name in training.names] == [
         "000005", "000012", "2008_000008",
@@ -297,7 +297,7 @@ def test_another_year(tmp_path):
         catalogued(tmp_path, "trainval")
     unpacked(tmp_path / "data/mine", release("VOC2010/", {"train": ["a"]}, BOXES))
     where = {"images": "VOC{year}/JPEGImages/{stem}.jpg", "annotations": "VOC{year}/Annotations/{stem}.xml"}
-    with pytest.raises(DataError, match=r"no image VOC\{year\}/.* with year 2011; there it is 2010"):
+    with pytest.raises(DataError, match=r"no image 'VOC\{year\}/.*' with year 2011; there it is 2010"):
         own(tmp_path, only={"year": ["2011"]}, **where)
     assert own(tmp_path, list="VOC{year}/ImageSets/Main/train.txt", **where).names == ["2010/a"]
 
@@ -353,14 +353,10 @@ def test_folders_that_are_not_there(tmp_path):
     with pytest.raises(DataError, match=r"data/mine: dataset folder not found; ask me"):
         own(tmp_path)
     (tmp_path / "data/mine").mkdir()
-    with pytest.raises(DataError, match=r"no image JPEGImages/.*say in `images` where they lie"):
+    with pytest.raises(DataError, match=r"no image 'JPEGImages/.*say in `images` where they lie"):
         own(tmp_path)
     with pytest.raises(DataError, match=r"no image of voc test; expected VOCdevkit/VOC.*get VOCtrainval_06-Nov"):
         catalogued(tmp_path, "test")
-    with pytest.raises(UsageError, match="dataset 'cityscapes' has no boxes"):
-        (tmp_path / "data/cityscapes").mkdir()
-        split = DatasetSplit(reader="dataset", dataset="cityscapes", split="val")
-        open_boxes(split, CLASSES, beside=tmp_path, data_root=tmp_path / "data")
 
 
 @pytest.mark.parametrize(
@@ -437,7 +433,7 @@ def test_real_blood_cells():
     counts = {name: 0 for name in kinds}
     for split, images in (("train", 205), ("val", 87), ("trainval", 292), ("test", 72)):
         chosen = VocSplit(reader="voc", root="bccd_256", list=split)
-        dataset = open_boxes(chosen, kinds, beside=Path(), data_root=SHARED)
+        dataset = open_in(Path(), chosen, kinds, data=SHARED)
         assert len(dataset) == images
         if split in ("trainval", "test"):
             for index in range(images):

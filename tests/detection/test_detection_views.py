@@ -9,6 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.stream import Samples, Share, batches, learnt
 from gkdbench.detection.views import DRAWS, detection_view, moved
 from gkdbench.errors import DataError
@@ -172,7 +173,7 @@ def test_a_factor_is_drawn_log_uniformly() -> None:
 
 
 @dataclass(frozen=True)
-class Rectangles:
+class Rectangles(Dataset):
     """Three images: an object and a difficult one, a difficult one alone, none."""
 
     boxed: bool = True

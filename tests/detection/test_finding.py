@@ -13,6 +13,7 @@ from toy import encoder, recipe, training
 
 from gkdbench.api import Stage, Unsupported
 from gkdbench.contract import Boxes
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.stream import Samples, Share, batches
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.faster_rcnn import FoundBoxes
@@ -60,7 +61,7 @@ class Mimicking(Stage):
 
 
 @dataclass(frozen=True)
-class Things:
+class Things(Dataset):
     """Grey images with a red, green or blue rectangle or two, and every fifth with none."""
 
     count: int = 12

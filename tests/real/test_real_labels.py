@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from splits import open_in
 
-from gkdbench.data.files.opening import Meaning, open_dataset
+from gkdbench.data.readers import DatasetSplit
 from gkdbench.errors import DataError
 from gkdbench.spec.catalogue import find_benchmark
-from gkdbench.spec.dataset import DatasetSplit
 from gkdbench.spec.dataset_catalogue import find_dataset
 
 SHARED = os.environ.get("GKDBENCH_SHARED")
@@ -25,10 +25,7 @@ DATA = Path(SHARED or ".") / "data"
 def opened(tmp_path: Path, dataset: str, split: str, benchmark: str):
     known = find_benchmark(benchmark).benchmark
     chosen = DatasetSplit(reader="dataset", dataset=dataset, split=split)
-    meaning = Meaning(known.classes, known.ignore, None)
-    return open_dataset(
-        chosen, meaning, beside=tmp_path, data_root=tmp_path, cache=tmp_path / "cache", labelled=True
-    ), known
+    return open_in(tmp_path, chosen, known.classes, data=tmp_path), known
 
 
 @pytest.mark.parametrize(

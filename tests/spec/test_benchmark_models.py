@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gkdbench.data.readers import FolderSplit
 from gkdbench.errors import UsageError
-from gkdbench.spec.benchmark import Benchmark, FolderSplit
+from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import (
     benchmark_files,
     find_benchmark,
@@ -93,11 +94,11 @@ def changed(content: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("targets", {"a/b": {"reader": "folders", "root": "town"}}, "key 'targets.a/b': String should match"),
         ("settings.f2l.pairs", [], "key 'settings.f2l.pairs': List should have at least 1 item"),
         ("settings.f2l.pair", ["a:b"], "key 'settings.f2l.pair' is not known; did you mean 'pairs'?"),
-        ("source.train.reader", "zip", "key 'source.train': reader 'zip' is none of streets, folders"),
-        ("source.train.root", "../x", "key 'source.train': root must be a path below the data root"),
-        ("source.train.images", "/etc", "key 'source.train': images must be a path below the data root"),
-        ("source.val.labels", "a/../../b", "key 'source.val': labels must be a path below the data root"),
-        ("targets.dusk.list", "../l.txt", "key 'targets.dusk': list must be a path below the data root"),
+        ("source.train.reader", "zip", "key 'source.train.reader': reader 'zip' is none of coco, corrupted, dataset"),
+        ("source.train.root", "../x", "key 'source.train': root: '../x' must be a relative path without"),
+        ("source.train.images", "/etc", "key 'source.train': images: '/etc' must be a relative path without"),
+        ("source.val.labels", "a/../../b", "key 'source.val': labels: 'a/../../b' must be a relative path without"),
+        ("targets.dusk.list", "../l.txt", "key 'targets.dusk': list: '../l.txt' must be a relative path without"),
         ("inference.window", [8, 8], "key 'inference': window and stride come together"),
         (
             "inference",

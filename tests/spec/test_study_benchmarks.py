@@ -2,9 +2,9 @@
 
 import pytest
 
-from gkdbench.spec.benchmark import Benchmark, JoinedSplit
+from gkdbench.data.readers import DatasetSplit, JoinedSplit
+from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import find_benchmark, models
-from gkdbench.spec.dataset import DatasetSplit
 from gkdbench.spec.dataset_catalogue import find_dataset
 
 NAMES = (

@@ -2,11 +2,11 @@
 
 import yaml
 
+from gkdbench.data.readers import CorruptedSplit, DatasetSplit
 from gkdbench.run.scoring import corruptions
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import find_benchmark, models
-from gkdbench.spec.corruption import KINDS, CorruptedSplit
-from gkdbench.spec.dataset import DatasetSplit
+from gkdbench.spec.corruption import KINDS
 from gkdbench.spec.dataset_catalogue import find_dataset
 
 

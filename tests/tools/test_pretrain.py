@@ -78,7 +78,7 @@ def test_the_window_is_a_function_of_the_step(tool: ModuleType) -> None:
 
 
 def test_the_roles_never_see_the_benchmark(tool: ModuleType) -> None:
-    from gkdbench.data.streets.render import TARGETS
+    from gkdbench_benchmarks.streets.render import TARGETS
 
     for role in tool.ROLES.values():
         assert role.kind in {"proxy", "canonical_objects"}

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gkdbench.data.dataset import DataPlace, open_split
+from gkdbench.data.dataset import DataPlace, Dataset, Wrapped, open_split
 from gkdbench.engine.evaluation import judge
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.models.encoder import Encoder
@@ -63,14 +63,13 @@ class Timed:
         return found
 
 
-class TimedDataset:
+class TimedDataset(Wrapped):
     """A dataset whose decoding is timed."""
 
-    def __init__(self, base: Any) -> None:
-        self.base, self.image, self.labels, self.name = base, Timed(base.image), Timed(base.labels), base.name
-
-    def __len__(self) -> int:
-        return len(self.base)
+    def __init__(self, base: Dataset) -> None:
+        super().__init__(base)
+        image, labels = Timed(base.image), Timed(base.labels)
+        vars(self).update(image=image, labels=labels, timers=[image, labels])
 
 
 def measure(root: Path) -> None:
@@ -99,7 +98,7 @@ def measure(root: Path) -> None:
     )
     whole = time.process_time() - began
     model: Any = segmentor.scores
-    decoding = dataset.image.seconds + dataset.labels.seconds
+    decoding = sum(timer.seconds for timer in vars(dataset)["timers"])
     rest = whole - model.seconds - decoding
     per_image = 1000 / len(dataset)
     print(

@@ -26,7 +26,6 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from gkdbench.data.augmentation.task_crops import PairedDataset
 from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.data.stream import Samples
 from gkdbench.spec.augmentation import TaskCrops
@@ -128,9 +127,8 @@ def measure(images: int, rounds: int, folder: Path) -> dict[str, list[float]]:
     megabytes = statistics.mean(image.stat().st_size for image, _ in pairs) / 1e6
     print(f"{images} pictures of {megabytes:.1f} MB, {rounds} rounds")
     dataset = open_split(source.benchmark.source.train, source.benchmark, source.folder, DataPlace(folder))
-    assert isinstance(dataset, PairedDataset)
     ours = Samples(dataset, batch=images, size=(CROP, CROP), augmentation=CROPS, ignore=255, seed=0, labelled=True)
-    table = dataset.mapped(np.arange(IDS, dtype=np.uint8))
+    table = dataset.mapped(np.arange(IDS, dtype=np.uint8), 0)
     plain = {name: Plain(pairs, table, name == "plain, tensors") for name in PLAIN}
     times: dict[str, list[float]] = {name: [] for name in ("ours", *PLAIN, "decoding")}
     for turn in range(rounds + 1):

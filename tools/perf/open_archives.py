@@ -28,16 +28,13 @@ def write(root: Path, pairs: int) -> None:
 
 def measure(root: Path, label: str) -> None:
     """Open twice and print the seconds."""
-    from gkdbench.data.files.opening import Meaning, open_dataset
+    from gkdbench.data.dataset import DataPlace, open_split
     from gkdbench.spec.catalogue import find_benchmark
-    from gkdbench.spec.dataset import DatasetSplit
 
     benchmark = find_benchmark("gtav").benchmark
-    split = DatasetSplit(reader="dataset", dataset="gtav", split="all")
-    meaning = Meaning(benchmark.classes, benchmark.ignore, None)
     for turn in ("first", "second"):
         began = time.perf_counter()
-        found = open_dataset(split, meaning, beside=root, data_root=root, cache=root / "cache", labelled=True)
+        found = open_split(benchmark.source.train, benchmark, root, DataPlace(root, root / "cache"))
         print(f"{label}, {turn} opening: {time.perf_counter() - began:.2f} s for {len(found)} pairs")
 
 

@@ -4,7 +4,7 @@ Resizing a window gives what cutting it from the resized whole would, at the cos
 """
 
 import math
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,6 @@ from gkdbench.spec.augmentation import IMAGENET_MEAN, TaskCrops
 Pixels = NDArray[np.uint8]
 PADDING = np.array([round(255 * value) for value in IMAGENET_MEAN], np.uint8)
 """Colour beside an image that is smaller than the crop: the study pads with 0 after normalisation."""
-
-
-@runtime_checkable
-class PairedDataset(Protocol):
-    """A dataset whose label files need not be mapped whole."""
-
-    def pair(self, index: int) -> tuple[Pixels, NDArray[Any] | None]:
-        """Return an image [H, W, 3] and what its label file holds, [H, W]; None for an unlabelled split."""
-        ...
-
-    def mapped(self, raw: NDArray[Any], index: int | None = None) -> Pixels:
-        """Return the class indices of a label file's content or of a part of it; `index` is for messages."""
-        ...
 
 
 class TaskCropper:
@@ -62,11 +49,7 @@ class TaskCropper:
         return coloured, clean, None if labels is None else padded(labels, self.size, self.ignore)
 
     def _read(self, index: int) -> tuple[Pixels, NDArray[Any] | None]:
-        if not self.labelled:
-            return self.dataset.image(index), None
-        if isinstance(self.dataset, PairedDataset):
-            return self.dataset.pair(index)
-        return self.dataset.image(index), self.dataset.labels(index)
+        return self.dataset.pair(index) if self.labelled else (self.dataset.image(index), None)
 
     def _window(
         self, raw: NDArray[Any] | None, index: int, whole: tuple[int, int], places: NDArray[np.float64]
@@ -77,13 +60,10 @@ class TaskCropper:
         rows, columns = (_nearest(old, new) for old, new in zip(raw.shape, whole, strict=True))
         for place in places:
             window = _placed(whole, self.size, place)
-            labels = self._mapped(raw.take(rows[window[0]], 0).take(columns[window[1]], 1), index)
+            labels = self.dataset.mapped(raw.take(rows[window[0]], 0).take(columns[window[1]], 1), index)
             if place is places[-1] or self._mixed(labels):
                 break
         return window, labels
-
-    def _mapped(self, raw: NDArray[Any], index: int) -> Pixels:
-        return self.dataset.mapped(raw, index) if isinstance(self.dataset, PairedDataset) else raw
 
     def _mixed(self, labels: Pixels) -> bool:
         counts = np.bincount(labels.reshape(-1), minlength=256)

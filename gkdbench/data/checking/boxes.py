@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gkdbench.data.dataset import BoxDataset
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.data.objects.stated import Settled
 
@@ -35,7 +35,7 @@ class BoxCounts:
         return cls({int(label): count for label, count in classes.items()}, *others)
 
 
-def box_counts(dataset: BoxDataset, index: int, size: tuple[int, int]) -> BoxCounts | None:
+def box_counts(dataset: Dataset, index: int, size: tuple[int, int]) -> BoxCounts | None:
     """Count the boxes of an image of [height, width]; None for an unlabelled split, DataError for a bad box."""
     if isinstance(dataset, BoxFilesDataset):
         settled = dataset.examined(index, size)

@@ -7,8 +7,7 @@ from typing import Any
 from gkdbench.data.checking.health import Display, Health
 from gkdbench.data.corruptions.kept import KeptImages
 from gkdbench.data.corruptions.materialise import materialise, outstanding
-from gkdbench.data.dataset import DataPlace, Dataset, split_digest
-from gkdbench.spec.corruption import Kind
+from gkdbench.data.dataset import DataPlace, Dataset, open_split
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Corrupted:
     dataset: Dataset
     digest: str
     """Of the split without its labels."""
-    kinds: Sequence[Kind]
+    kinds: Sequence[str]
     severities: Sequence[int]
     place: DataPlace
 
@@ -65,15 +64,16 @@ def kept_images(health: Health, place: DataPlace) -> list[Corrupted]:
     for split in health.splits:
         if split.dataset is None or not split.part.labelled:
             continue
-        severities: dict[Kind, list[int]] = {}
+        severities: dict[str, list[int]] = {}
         for one in subject.corrupted.values():
-            if one.of == split.part.split:
-                severities.setdefault(one.kind, []).append(one.severity)
-        kinds: dict[tuple[int, ...], list[Kind]] = {}
+            if one.corruption is not None and one.original == split.part.split:
+                severities.setdefault(one.corruption.kind, []).append(one.corruption.severity)
+        kinds: dict[tuple[int, ...], list[str]] = {}
         for kind, of_kind in severities.items():
             kinds.setdefault(tuple(sorted(of_kind)), []).append(kind)
         if kinds:
-            digest = split_digest(split.part.split, subject.labels, subject.folder, place, labelled=False)
+            images = open_split(split.part.split, subject.labels, subject.folder, place, labelled=False)
+            digest = images.digest(place.hashes().identities)
             name, dataset = split.part.name, split.dataset
             found += [Corrupted(name, dataset, digest, alike, levels, place) for levels, alike in kinds.items()]
     return found

@@ -11,8 +11,7 @@ from typing import Any
 from gkdbench.data.checking.boxes import BoxCounts
 from gkdbench.data.checking.inspection import Reading, reading
 from gkdbench.data.checking.reading_processes import results_of
-from gkdbench.data.checking.stored import files_of
-from gkdbench.data.dataset import Dataset, StreetsDataset
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.tiles import TiledDataset
 from gkdbench.data.kept_results import KeptResults
 from gkdbench.errors import DataError
@@ -76,12 +75,12 @@ def read_all(dataset: Dataset, kept: Path, effort: Effort, *, labelled: bool) ->
         else:
             missing.append(index)
     # a mapped split would be copied to every process, and is read in no time
-    alone = isinstance(dataset, StreetsDataset) or len(missing) < PARALLEL_FROM
+    alone = dataset.rendered or len(missing) < PARALLEL_FROM
     jobs = [[index] for index in missing] if alone else _chunks(dataset, missing)
     task = ReadImages(dataset, labelled)
     for found in results_of(task, jobs, 1 if alone else effort.workers, effort.pause):
         good = [(when, one) for when, one in found if one.problem is None]
-        if not isinstance(dataset, StreetsDataset):
+        if not dataset.rendered:
             with nullcontext() if effort.full else suppress(DataError):  # what cannot be kept is read again next time
                 results.add({str(one.index): _entry(when, one)} for when, one in good)
         yield from (one for _, one in found)
@@ -96,7 +95,7 @@ def _chunks(dataset: Dataset, indices: list[int]) -> list[list[int]]:
 def stamp(dataset: Dataset, index: int) -> Stamp:
     """Return when the files of an image were last changed, in nanoseconds; empty where one is gone."""
     try:
-        states = [path.stat() for path in files_of(dataset, index)]
+        states = [path.stat() for path in dataset.files(index)]
         return [when for state in states for when in (state.st_mtime_ns, state.st_ctime_ns)]
     except OSError:
         return []

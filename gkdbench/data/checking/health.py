@@ -3,27 +3,20 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 from gkdbench.data.checking.full_reading import WHOLE, Effort, read_all
 from gkdbench.data.checking.inspection import Reading, Tally, reading, spread
 from gkdbench.data.checking.overlap import SAMPLED_BYTES, Comparison, compare, hash_with
-from gkdbench.data.checking.stored import Stored, labels_without_image, stored
+from gkdbench.data.checking.stored import stored
 from gkdbench.data.checking.subject import Part, Subject
-from gkdbench.data.dataset import DataPlace, Dataset, StreetsDataset, open_split, opened_digest, split_digest
+from gkdbench.data.dataset import Absent, DataPlace, Dataset, open_split
 from gkdbench.data.files.archives import Member
-from gkdbench.data.files.opening import Opened, expected_counts, shortfall
 from gkdbench.data.files.pictures import is_turned
-from gkdbench.data.files.tree import find
-from gkdbench.data.files.variants import Files, JoinedDataset
 from gkdbench.data.kept_results import KeptResults
 from gkdbench.errors import DataError
-from gkdbench.spec.benchmark import JoinedSplit, Split, StreetsSplit
-from gkdbench.spec.dataset import DatasetSplit
-from gkdbench.spec.dataset_catalogue import find_dataset
 
 Kind = Literal["opening", "count", "file", "labels", "overlap"]
 _OF_ONE_FILE = re.compile(r"\S*/\S*|'[^']*'|\d+")
@@ -143,31 +136,26 @@ def examine(subject: Subject, place: DataPlace, effort: Effort, display: Display
 
 def opened(subject: Subject, part: Part, place: DataPlace, display: Display) -> SplitHealth:
     """Open a split and count its images."""
-    health = SplitHealth(part, expected=_expected(part.split, subject.folder))
+    health = SplitHealth(part, expected=part.split.expected(subject.folder))
     display.begin(f"opening {part.name}")
     try:
-        whole = open_split(
-            _whole(part.split), subject.labels, subject.folder, place, labelled=part.labelled, progress=display.progress
+        dataset = open_split(
+            part.split, subject.labels, subject.folder, place, labelled=part.labelled, progress=display.progress
         )
-        for said in _shortfalls(part.split, whole, subject.folder, place):
+        for said in dataset.doubts:
             health.fault("count", said)
-        dataset = _first(part.split, whole)
-        if isinstance(dataset, StreetsDataset):
-            health.digest = split_digest(part.split, subject.labels, subject.folder, place, labelled=part.labelled)
-        else:
-            files = cast(Files, dataset)
-            health.digest = opened_digest(files, place.hashes().identities)
+        health.digest = dataset.digest(place.hashes().identities)
         health.dataset = dataset
     except DataError as error:
         if place.data_root is None or not place.data_root.is_dir():
             raise
-        if _not_here(part, subject.folder, place.data_root):
+        if part.role == "part" and isinstance(error, Absent):
             health.status = "absent"
             health.notes.append(str(error))
         else:
             health.fault("opening", str(error))
         return health
-    health.labels_without_image = labels_without_image(_whole(part.split), whole) if part.labelled else 0
+    health.labels_without_image = dataset.without_image if part.labelled else 0
     if health.labels_without_image:
         health.notes.append(f"label files without an image: {health.labels_without_image}")
     return health
@@ -186,7 +174,7 @@ def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effo
         total, readings = len(chosen), _sampled(dataset, chosen, effort, labelled=split.part.labelled)
         if split.part.labelled and len(KeptResults(kept).load()) < len(dataset):
             split.notes.append(f"{total} of {len(dataset):,} labels were read, never all of them (check data --full)")
-    if effort.full and not isinstance(dataset, StreetsDataset):
+    if effort.full:
         _verify_bytes(split, dataset, kept.with_name(f"{kept.stem}-images.jsonl"), place, effort, display)
     for found in readings:
         tally.add(found)
@@ -215,7 +203,7 @@ def look_at(split: SplitHealth, subject: Subject, place: DataPlace, effort: Effo
 
 def _turned(split: SplitHealth, dataset: Dataset) -> tuple[int, int]:
     """Return how many of a split's pictures are stored turned, and how many were looked at."""
-    pictures = [item for _, item in stored(split.part.split, dataset) if isinstance(item, Member)]
+    pictures = list(dataset.pictures())
     chosen = [pictures[index] for index in spread(len(pictures), WHOLE)]
     turned = 0
     for picture in chosen:
@@ -226,10 +214,9 @@ def _turned(split: SplitHealth, dataset: Dataset) -> tuple[int, int]:
 
 def _memory(split: SplitHealth, place: DataPlace) -> Path:
     """Return where readings of a split are kept, whatever its labels hold: each file's times say whether it is new."""
-    dataset, name = split.dataset, split.digest
-    if not isinstance(dataset, StreetsDataset):
-        name = opened_digest(cast(Files, dataset), lambda members: [one.size for one in members])
-    return checks_folder(place) / f"{str(name)[:24]}.jsonl"
+    assert split.dataset is not None
+    name = split.dataset.digest(lambda members: [one.size for one in members])
+    return checks_folder(place) / f"{name[:24]}.jsonl"
 
 
 def _verify_bytes(
@@ -240,7 +227,7 @@ def _verify_bytes(
     if effort.fresh:
         kept.forget()
     known = kept.load()
-    images = [item for _, item in stored(split.part.split, dataset) if isinstance(item, Member)]
+    images = list(dataset.pictures())
     hashes = place.hashes(fresh=effort.fresh).each(images, effort.pause, display.progress)
     now = {str(number): one for number, one in enumerate(hashes) if isinstance(one, str)}
     kept.add({number: one} for number, one in now.items() if number not in known)
@@ -268,7 +255,7 @@ def _sampled(dataset: Dataset, indices: Sequence[int], effort: Effort, *, labell
 def _compared(
     health: Health, here: Sequence[tuple[Part, Dataset]], place: DataPlace, effort: Effort, display: Display
 ) -> Comparison:
-    def unreadable(item: Stored, message: str) -> None:
+    def unreadable(item: Member, message: str) -> None:
         if message in (problem.message for split in health.splits for problem in split.problems):
             return  # reading it has said so
         for split in health.splits:
@@ -277,62 +264,3 @@ def _compared(
 
     hasher = hash_with(place.hashes(), unreadable, effort.pause, display.progress)
     return compare(here, None if effort.full else SAMPLED_BYTES, hasher)
-
-
-def _whole(split: Split) -> Split:
-    """Return a split without what cuts it to its first images: counts are expected of whole ones."""
-    if isinstance(split, DatasetSplit):
-        return split.model_copy(update={"first": None})
-    if isinstance(split, JoinedSplit):
-        return split.model_copy(update={"parts": [_whole(part) for part in split.parts]})
-    return split
-
-
-def _first(split: Split, whole: Dataset) -> Dataset:
-    if isinstance(split, DatasetSplit):
-        return cast(Files, whole).cut(split.first)
-    if isinstance(split, JoinedSplit):
-        assert isinstance(whole, JoinedDataset)
-        parts = [cast(Files, _first(part, inner)) for part, inner in zip(split.parts, whole.parts, strict=True)]
-        return replace(whole, parts=parts)
-    return whole
-
-
-def _shortfalls(split: Split, whole: Dataset, folder: Path, place: DataPlace) -> Iterator[str]:
-    if isinstance(split, JoinedSplit):
-        assert isinstance(whole, JoinedDataset)
-        for part, inner in zip(split.parts, whole.parts, strict=True):
-            yield from _shortfalls(part, inner, folder, place)
-    if not isinstance(split, DatasetSplit):
-        return
-    said = shortfall(cast(DatasetSplit, _whole(split)), cast(Opened, whole), folder, place.data_root)
-    if said is not None:
-        entry = find_dataset(split.dataset, folder).entry
-        few = len(whole) < min(expected_counts(entry, cast(DatasetSplit, _whole(split))))
-        yield f"{said}; {'get or unpack the rest' if few else 'keep the files of one release alone'} ({entry.home})"
-
-
-def _expected(split: Split, folder: Path) -> list[int]:
-    if isinstance(split, StreetsSplit):
-        return [split.count]
-    if isinstance(split, JoinedSplit):
-        counts = [_expected(part, folder) for part in split.parts]
-        return list(dict.fromkeys(map(sum, product(*counts))))
-    if not isinstance(split, DatasetSplit):
-        return []
-    return list(dict.fromkeys(expected_counts(find_dataset(split.dataset, folder).entry, split)))
-
-
-def _not_here(part: Part, folder: Path, data_root: Path) -> bool:
-    """Say whether a dataset by itself has no image of a split at all, neither unpacked nor in an archive."""
-    if part.role != "part" or not isinstance(part.split, DatasetSplit):
-        return False
-    entry = find_dataset(part.split.dataset, folder).entry
-    root = next((data_root / name for name in entry.roots if (data_root / name).is_dir()), None)
-    if root is None:
-        return True
-    layouts = [layout for layout in entry.layouts if part.split.split in layout.where]
-    try:
-        return not any(find(root, layout.images, layout.where[part.split.split]) for layout in layouts)
-    except DataError:  # damaged is not absent
-        return False

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.augmentation.task_crops import PairedDataset
 from gkdbench.data.checking.boxes import BoxCounts, BoxTally, box_counts
-from gkdbench.data.dataset import BoxDataset, Dataset, Image
+from gkdbench.data.dataset import Dataset, Image
 from gkdbench.errors import DataError
 
 EXAMPLES = 5
@@ -40,10 +39,8 @@ def read(dataset: Dataset, index: int, *, labelled: bool) -> tuple[Image, Image 
     """Return an image [H, W, 3] and its class indices [H, W], each file decoded once; DataError where one is bad."""
     if not labelled:
         return dataset.image(index), None
-    if isinstance(dataset, PairedDataset):
-        image, raw = dataset.pair(index)
-        return image, None if raw is None else dataset.mapped(raw, index)
-    return dataset.image(index), dataset.labels(index)
+    image, raw = dataset.pair(index)
+    return image, None if raw is None else dataset.mapped(raw, index)
 
 
 def reading(dataset: Dataset, index: int, *, labelled: bool) -> Reading:
@@ -51,7 +48,7 @@ def reading(dataset: Dataset, index: int, *, labelled: bool) -> Reading:
     try:
         image, labels = read(dataset, index, labelled=labelled)
         size = (image.shape[0], image.shape[1])
-        boxes = box_counts(dataset, index, size) if labelled and isinstance(dataset, BoxDataset) else None
+        boxes = box_counts(dataset, index, size) if labelled else None
     except DataError as error:
         return Reading(index, None, None, str(error))
     if boxes is not None:

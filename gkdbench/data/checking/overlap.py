@@ -7,22 +7,20 @@ more, with other compression, is not recognised.
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import combinations
 
-from gkdbench.data.checking.stored import Identity, Stored, definition, identity, stored
+from gkdbench.data.checking.stored import Identity, definition, identity, stored
 from gkdbench.data.checking.subject import Part
 from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import ContentHashes
 from gkdbench.errors import DataError
-from gkdbench.spec.dataset import DatasetSplit
 
 SAMPLED_BYTES = 256 * 2**20
 """Hashed where a sample is checked: a second or two."""
 
-Keyed = Mapping[str | Identity, tuple[str, Stored]]
-Hasher = Callable[[Sequence[Stored]], Mapping[Identity, str]]
+Keyed = Mapping[str | Identity, tuple[str, Member]]
+Hasher = Callable[[Sequence[Member]], Mapping[Identity, str]]
 
 
 @dataclass(frozen=True)
@@ -63,16 +61,15 @@ class Comparison:
 
 def hash_with(
     hashes: ContentHashes,
-    fault: Callable[[Stored, str], None],
+    fault: Callable[[Member, str], None],
     pause: Callable[[], None] = lambda: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Hasher:
     """Return what hashes pictures for `compare`; `fault` is told of those that cannot be read, which are left out."""
 
-    def hashed(items: Sequence[Stored]) -> dict[Identity, str]:
-        files = [item for item in items if isinstance(item, Member)]
-        found = {identity(item): sha256(item.read()).hexdigest() for item in items if not isinstance(item, Member)}
-        for item, one in zip(files, hashes.each(files, pause, progress), strict=True):
+    def hashed(items: Sequence[Member]) -> dict[Identity, str]:
+        found = {}
+        for item, one in zip(items, hashes.each(items, pause, progress), strict=True):
             if isinstance(one, DataError):
                 fault(item, str(one))
             else:
@@ -100,7 +97,7 @@ def compare(splits: Sequence[tuple[Part, Dataset]], budget: int | None, hasher: 
     return Comparison(len(candidates), len(hashes), overlaps)
 
 
-def _candidates(held: Sequence[Sequence[tuple[str, Stored]]]) -> list[Stored]:
+def _candidates(held: Sequence[Sequence[tuple[str, Member]]]) -> list[Member]:
     """Return pictures that have the size of one with another definition, in an order that is fit to be cut short.
 
     Sizes come in random but repeatable order, and of equal sizes equal file names together: copies often keep them.
@@ -109,21 +106,21 @@ def _candidates(held: Sequence[Sequence[tuple[str, Stored]]]) -> list[Stored]:
     for items in held:
         for whose, item in items:
             definitions.setdefault(item.size, set()).add(whose)
-    by_size: dict[int, dict[Identity, tuple[str, Stored]]] = {}
+    by_size: dict[int, dict[Identity, tuple[str, Member]]] = {}
     for items in held:
         for whose, item in items:
             if len(definitions[item.size]) > 1:
                 by_size.setdefault(item.size, {})[identity(item)] = (whose, item)
     sizes = sorted(size for size, group in by_size.items() if len(group) > 1)
     random.Random(0).shuffle(sizes)
-    found: list[Stored] = []
+    found: list[Member] = []
     for size in sizes:
         group = sorted(by_size[size].values(), key=lambda one: (str(one[1]).rpartition("/")[2], one[0], str(one[1])))
         found += [item for _, item in group]
     return found
 
 
-def _within(items: list[Stored], budget: int | None) -> list[Stored]:
+def _within(items: list[Member], budget: int | None) -> list[Member]:
     if budget is None:
         return items
     total = 0
@@ -154,7 +151,7 @@ def _reason(first: Part, second: Part, same: bool) -> str | None:
         return "the benchmark judges images in-domain that are trained on" if judged.may_be_trained else None
     if same:
         return "both are defined by the same split"
-    if isinstance(first.split, DatasetSplit) and isinstance(second.split, DatasetSplit):
+    if first.split.catalogued and second.split.catalogued:
         parts = definition(first.split, whole=True) == definition(second.split, whole=True)
         return "both are parts of one split" if parts else None
     return None

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Literal
 
 from gkdbench.data.dataset import LabelSpace
-from gkdbench.spec.benchmark import PlainSplit, Split
+from gkdbench.data.readers import DatasetSplit
+from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import BenchmarkSource
-from gkdbench.spec.corruption import CorruptedSplit
-from gkdbench.spec.dataset import Colour, DatasetEntry, DatasetSplit, Labels
+from gkdbench.spec.dataset import Colour, DatasetEntry, Labels
 from gkdbench.spec.dataset_catalogue import DatasetSource, datasets
+from gkdbench.spec.split import Split
 
 Role = Literal["train", "proxy", "val", "target", "part"]
-IGNORE = 255
 _GOLDEN = 0.618034
 """Hues that far apart stay apart, however many there are."""
 
@@ -39,29 +39,18 @@ class Part:
 
 
 @dataclass(frozen=True)
-class OwnLabels:
-    """The label space that a dataset has by itself: its classes in their order."""
-
-    name: str
-    classes: Sequence[str]
-    ignore: int = IGNORE
-    label_map: Mapping[int, int] | None = None
-    how_to_get: str = ""
-
-
-@dataclass(frozen=True)
 class Subject:
     """What is checked."""
 
     kind: Literal["benchmark", "dataset"]
     version: int | None
-    labels: LabelSpace
+    labels: Benchmark | LabelSpace
     palette: Sequence[Colour]
     folder: Path
     """Where lists, and datasets of a user's own, are looked for."""
     parts: Sequence[Part]
     """Splits that lie somewhere: of corrupted ones, what they are made of."""
-    corrupted: Mapping[str, CorruptedSplit[PlainSplit]] = field(default_factory=dict)
+    corrupted: Mapping[str, Split] = field(default_factory=dict)
     """Targets whose images are those of a part, corrupted as they are read."""
 
     @property
@@ -82,7 +71,7 @@ def benchmark_subject(
     ]
     corrupted = {}
     for name, split in (benchmark.targets if targets is None else targets).items():
-        if isinstance(split, CorruptedSplit):
+        if split.corruption is not None:
             corrupted[name] = split
         else:
             parts.append(Part("target proxy" if name == "proxy" else name, split, "target"))
@@ -92,19 +81,19 @@ def benchmark_subject(
 
 def corruptions_of(subject: Subject) -> Subject:
     """Return of a benchmark what its corrupted targets need."""
-    wanted = [split.of for split in subject.corrupted.values()]
+    wanted = [split.original for split in subject.corrupted.values()]
     return replace(subject, parts=[part for part in subject.parts if part.labelled and part.split in wanted])
 
 
 def _elsewhere(
-    corrupted: Mapping[str, CorruptedSplit[PlainSplit]], parts: Sequence[Part]
-) -> Iterator[tuple[str, PlainSplit]]:
+    corrupted: Mapping[str, Split], parts: Sequence[Part]
+) -> Iterator[tuple[str, Split]]:
     """Yield what corrupted targets are made of and no labelled part is, with the first such target."""
     known: list[Split] = [part.split for part in parts if part.labelled]
     for name, split in corrupted.items():
-        if split.of not in known:
-            known.append(split.of)
-            yield name, split.of
+        if split.original not in known:
+            known.append(split.original)
+            yield name, split.original
 
 
 def dataset_subject(source: DatasetSource) -> Subject:
@@ -117,7 +106,7 @@ def dataset_subject(source: DatasetSource) -> Subject:
         for name in splits
     ]
     folder = source.file.parent.parent
-    labels = OwnLabels(source.name, classes)
+    labels = LabelSpace(source.name, classes)
     return Subject("dataset", None, labels, _palette(source.entry, classes, folder), folder, parts)
 
 

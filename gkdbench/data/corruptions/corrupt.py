@@ -7,7 +7,7 @@ from gkdbench.data.corruptions.library import LIBRARY, SMALLEST, VERSION, check_
 from gkdbench.data.corruptions.plain import PLAIN
 from gkdbench.data.seeds import seed_of
 from gkdbench.errors import DataError, UsageError
-from gkdbench.spec.corruption import EVERY_KIND, SEVERITIES, Kind
+from gkdbench.spec.corruption import EVERY_KIND, SEVERITIES
 from gkdbench.spec.documents import nearest
 
 SEED_RULES: dict[str, int] = {kind: 2 if kind == "frost" else 1 for kind in EVERY_KIND}
@@ -34,7 +34,7 @@ def check_available(kind: str) -> None:
         check_installed(kind)
 
 
-def corrupt(image: Pixels, kind: Kind, severity: int, seed: int) -> Pixels:
+def corrupt(image: Pixels, kind: str, severity: int, seed: int) -> Pixels:
     """Return an image, uint8 [H, W, 3], corrupted; the image itself stays as it is.
 
     The pixels depend on the four arguments alone: not on the process, the thread, their number or what ran before. No

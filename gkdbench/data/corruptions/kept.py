@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gkdbench.data.corruptions.corrupt import SEED_RULES, corruption_seed
 from gkdbench.data.corruptions.library import LIBRARY, VERSION
 from gkdbench.errors import DataError
-from gkdbench.spec.corruption import Kind, target_name
+from gkdbench.spec.corruption import target_name
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -37,7 +37,7 @@ class KeptImages:
 
     store: Path
     of: str
-    kind: Kind
+    kind: str
     severity: int
 
     @cached_property

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.corruption import Kind
 
 LIBRARY = "imagecorruptions-imaug"
 VERSION = "1.1.5"
@@ -81,7 +80,7 @@ def _functions() -> ModuleType:
     return importlib.import_module(f"{_MODULE}.corruptions")
 
 
-def corrupted_by_library(image: NDArray[np.uint8], kind: Kind, severity: int, seed: int) -> NDArray[np.uint8]:
+def corrupted_by_library(image: NDArray[np.uint8], kind: str, severity: int, seed: int) -> NDArray[np.uint8]:
     """Return what the library makes of an image [H, W, 3] for a seed below 2**32."""
     module = _functions()
     draws = _FrostDraws(seed) if kind == "frost" else np.random.RandomState(seed)

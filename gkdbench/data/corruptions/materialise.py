@@ -7,12 +7,12 @@ from pathlib import Path
 
 from gkdbench.data.checking.reading_processes import results_of
 from gkdbench.data.corruptions.corrupt import check_available
-from gkdbench.data.corruptions.dataset import Images, corrupted_image
+from gkdbench.data.corruptions.dataset import corrupted_image
 from gkdbench.data.corruptions.kept import KeptImages, encoded
+from gkdbench.data.dataset import Dataset
 from gkdbench.errors import DataError
-from gkdbench.spec.corruption import Kind
 
-Job = tuple[int, Kind, tuple[int, ...]]
+Job = tuple[int, str, tuple[int, ...]]
 """An image, and the severities of a kind that are missing of it."""
 _BLOCK = 4096
 """What a file takes on disk is a multiple of it."""
@@ -23,7 +23,7 @@ _SPARE = 1.1
 class Work:
     """What is left to do for a dataset."""
 
-    dataset: Images
+    dataset: Dataset
     store: Path
     of: str
     jobs: Sequence[Job]
@@ -33,7 +33,7 @@ class Work:
         """Number of corrupted images that are missing."""
         return sum(len(severities) for _, _, severities in self.jobs)
 
-    def kept(self, kind: Kind, severity: int) -> KeptImages:
+    def kept(self, kind: str, severity: int) -> KeptImages:
         """Return the images of a kind and severity."""
         return KeptImages(self.store, self.of, kind, severity)
 
@@ -64,7 +64,7 @@ class _CorruptAndKeep:
         return len(severities)
 
 
-def outstanding(dataset: Images, kinds: Sequence[Kind], severities: Sequence[int], store: Path, of: str) -> Work:
+def outstanding(dataset: Dataset, kinds: Sequence[str], severities: Sequence[int], store: Path, of: str) -> Work:
     """Return which corrupted images of a dataset are missing in a store; begins their folders.
 
     of: digest of the dataset without its labels, which says whether images that lie there are those wanted.

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gkdbench.spec.corruption import Kind
-
 Pixels = NDArray[np.uint8]
 Corrupt = Callable[[Pixels, int, int], Pixels]
 """Image [H, W, 3], severity 1 to 5, seed -> corrupted image of the same size."""
@@ -84,7 +82,7 @@ def jpeg_compression(image: Pixels, severity: int, seed: int) -> Pixels:
     return np.array(Image.open(stream))
 
 
-PLAIN: dict[Kind, Corrupt] = {
+PLAIN: dict[str, Corrupt] = {
     "gaussian_noise": gaussian_noise,
     "shot_noise": shot_noise,
     "impulse_noise": impulse_noise,

@@ -1,14 +1,14 @@
 """A split of files as a dataset: pairs found when it is opened, pictures decoded when they are asked for."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import COMPRESSED_TARS, Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import LabelMap, Raw
@@ -16,13 +16,11 @@ from gkdbench.data.files.lists import read_lists
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
 from gkdbench.data.files.tree import Key, find, find_repairs, name_of, nearly, others_there
 from gkdbench.errors import DataError
-from gkdbench.spec.dataset import PLACE, Layout
-
-Kind = Literal["ids", "colours", "red16"]
+from gkdbench.spec.dataset import PLACE, Kind, Layout
 
 
 @dataclass(frozen=True)
-class FilesDataset:
+class FilesDataset(Dataset):
     """Pairs of image and label files, unpacked or in archives."""
 
     root: Path
@@ -38,6 +36,8 @@ class FilesDataset:
     """Where images and labels lie, and how images are read: two datasets may have files of the same names and sizes."""
     bits: int | None = None
     """How many bits count in images with more than 8 per channel."""
+    doubts: Sequence[str] = field(default=(), compare=False)
+    """What is wrong with it as a whole."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,11 +71,10 @@ class FilesDataset:
         image = self.image(index)
         return image, self.ids(index, (image.shape[0], image.shape[1]))
 
-    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+    def mapped(self, raw: Raw, index: int) -> NDArray[np.uint8]:
         """Return class indices of a label's content, or of a part of it."""
-        assert self.label_map is not None
-        where = str(self.label_files[index]) if index is not None and self.label_files else str(self.root)
-        return self.label_map.mapped(raw, where)
+        assert self.label_map is not None and self.label_files is not None
+        return self.label_map.mapped(raw, str(self.label_files[index]))
 
     def labels(self, index: int) -> NDArray[np.uint8] | None:
         """Return class indices or the ignore value, uint8 [H, W]; None for an unlabelled split."""
@@ -84,6 +83,14 @@ class FilesDataset:
         raw = self.ids(index, size_of(self.images[index]))
         assert raw is not None
         return self.mapped(raw, index)
+
+    def files(self, index: int) -> list[Path]:
+        """Return the files, or archives, that an image and its label are read from."""
+        return [members[index].file for members in (self.images, self.label_files) if members is not None]
+
+    def pictures(self) -> Iterator[Member]:
+        """Yield the images' files."""
+        return iter(self.images)
 
     def identity(self, contents: Contents) -> list[object]:
         """Return what images and labels are, for a digest: names and sizes, what labels hold, and what it means."""
@@ -97,10 +104,7 @@ class FilesDataset:
         """Return the first `limit` images."""
         part = slice(limit)
         labels = None if self.label_files is None else self.label_files[part]
-        return FilesDataset(
-            self.root, self.names[part], self.images[part], labels, self.kind, self.label_map, self.resizes_labels,
-            self.without_image, self.templates, self.bits
-        )  # fmt: skip
+        return replace(self, names=self.names[part], images=self.images[part], label_files=labels)
 
 
 def _nearest(new: int, old: int) -> NDArray[np.intp]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gkdbench.data.dataset import LabelSpace
 from gkdbench.errors import DataError, UsageError
-from gkdbench.spec.dataset import Colour, Labels
+from gkdbench.spec.benchmark import Benchmark
+from gkdbench.spec.dataset import Colour, Kind, Labels
 from gkdbench.spec.documents import nearest
 
 Raw = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.int32]
@@ -85,3 +87,13 @@ class LabelMap:
     def identity(self) -> list[object]:
         """Return what the map is, for a digest."""
         return [self.colours, self.known.tolist(), self.indices.tolist(), self.ignore, self.others_ignored]
+
+
+def meaning(labels: Labels | None, space: Benchmark | LabelSpace, whose: str) -> tuple[Kind, LabelMap]:
+    """Return how label files are read, and their map to classes; without labels, what the benchmark's own map says."""
+    if labels is not None:
+        return labels.kind, LabelMap.of(labels, space.classes, space.ignore, whose)
+    own = space.label_map
+    pairs = dict(own) if own is not None else {index: index for index in range(len(space.classes))}
+    pairs.setdefault(space.ignore, space.ignore)
+    return "ids", LabelMap.from_pairs(pairs, space.ignore, colours=False, lenient=False)

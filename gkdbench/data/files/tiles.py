@@ -2,14 +2,15 @@
 
 import os
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import FilesDataset
 from gkdbench.data.files.hashes import Contents
@@ -35,13 +36,15 @@ def starts(length: int, tile: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class TiledDataset:
+class TiledDataset(Dataset):
     """The tiles of every picture of a dataset."""
 
     base: FilesDataset
     tile: int
     tiles: Sequence[Tile]
     cache: Path
+    doubts: Sequence[str] = field(default=(), compare=False)
+    """What is wrong with it as a whole."""
 
     @classmethod
     def of(cls, base: FilesDataset, tile: int, cache: Path) -> "TiledDataset":
@@ -69,14 +72,27 @@ class TiledDataset:
         raw = None if self.base.label_files is None else np.array(self._window(index, "labels"))
         return self.image(index), raw
 
-    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+    def mapped(self, raw: Raw, index: int) -> NDArray[np.uint8]:
         """Return class indices of a label's content."""
-        return self.base.mapped(raw, None if index is None else self.tiles[index].picture)
+        return self.base.mapped(raw, self.tiles[index].picture)
 
     def labels(self, index: int) -> NDArray[np.uint8] | None:
         """Return class indices or the ignore value, uint8 [tile, tile]; None for an unlabelled split."""
         raw = self.pair(index)[1]
         return None if raw is None else self.mapped(raw, index)
+
+    def files(self, index: int) -> list[Path]:
+        """Return the picture's files."""
+        return self.base.files(self.tiles[index].picture)
+
+    def pictures(self) -> Iterator[Member]:
+        """Yield the pictures that tiles are cut from."""
+        return self.base.pictures()
+
+    @property
+    def without_image(self) -> int:
+        """How many label files no picture goes with."""
+        return self.base.without_image
 
     def identity(self, contents: Contents) -> list[object]:
         """Return what the pictures are, the side of a tile, and how many tiles there are."""
@@ -84,7 +100,7 @@ class TiledDataset:
 
     def cut(self, limit: int | None) -> "TiledDataset":
         """Return the first `limit` tiles."""
-        return TiledDataset(self.base, self.tile, self.tiles[:limit], self.cache)
+        return replace(self, tiles=self.tiles[:limit])
 
     def _window(self, index: int, part: str) -> NDArray[np.uint8]:
         number, top, left = self.tiles[index]

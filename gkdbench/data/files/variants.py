@@ -1,68 +1,27 @@
 """Datasets made of others: at half size, or several in a row."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import Protocol
+from itertools import accumulate, chain, pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from gkdbench.data.dataset import Dataset, Progress, Wrapped
+from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import Raw
-
-
-class Files(Protocol):
-    """What a dataset of files offers beside images and labels."""
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        ...
-
-    def name(self, index: int) -> str:
-        """Return the image's name."""
-        ...
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """Return an RGB image, uint8 [H, W, 3]."""
-        ...
-
-    def labels(self, index: int) -> NDArray[np.uint8] | None:
-        """Return class indices or the ignore value, uint8 [H, W]."""
-        ...
-
-    def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
-        """Return image and label content."""
-        ...
-
-    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
-        """Return class indices of a label's content."""
-        ...
-
-    def identity(self, contents: Contents) -> list[object]:
-        """Return what images and labels are, for a digest."""
-        ...
-
-    def cut(self, limit: int | None) -> "Files":
-        """Return the first `limit` images."""
-        ...
+from gkdbench.spec.objects import Objects
 
 
 @dataclass(frozen=True)
-class HalvedDataset:
+class HalvedDataset(Wrapped):
     """A dataset at half size: images bicubic and, where said, stored as JPEG again; labels by nearest neighbour."""
 
-    base: Files
     jpeg_quality: int | None
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    def name(self, index: int) -> str:
-        """Return the image's name."""
-        return self.base.name(index)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return an RGB image, uint8 [H // 2, W // 2, 3]."""
@@ -79,7 +38,7 @@ class HalvedDataset:
         columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.intp)
         return self._small(image), raw[rows[:, None], columns[None]]
 
-    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
+    def mapped(self, raw: Raw, index: int) -> NDArray[np.uint8]:
         """Return class indices of a label's content."""
         return self.base.mapped(raw, index)
 
@@ -92,10 +51,6 @@ class HalvedDataset:
         """Return what the base is, and how it is stored again."""
         return ["half", self.jpeg_quality, self.base.identity(contents)]
 
-    def cut(self, limit: int | None) -> "HalvedDataset":
-        """Return the first `limit` images."""
-        return HalvedDataset(self.base.cut(limit), self.jpeg_quality)
-
     def _small(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         size = (image.shape[1] // 2, image.shape[0] // 2)
         small = Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC)
@@ -107,10 +62,10 @@ class HalvedDataset:
 
 
 @dataclass(frozen=True)
-class JoinedDataset:
+class JoinedDataset(Dataset):
     """Several datasets in a row, without balancing."""
 
-    parts: Sequence[Files]
+    parts: Sequence[Dataset]
     labels_of: Sequence[str]
     """What stands before the names of each part."""
 
@@ -144,9 +99,39 @@ class JoinedDataset:
         image, raw = self.parts[number].pair(inside)
         return image, None if raw is None else self.parts[number].mapped(raw, inside)
 
-    def mapped(self, raw: Raw, index: int | None = None) -> NDArray[np.uint8]:
-        """Return class indices, which `pair` gave already."""
-        return raw.astype(np.uint8, copy=False)
+    def objects(self, index: int) -> Objects | None:
+        """Return the boxes of an image."""
+        number, inside = self._place(index)
+        return self.parts[number].objects(inside)
+
+    def files(self, index: int) -> list[Path]:
+        """Return the files of an image."""
+        number, inside = self._place(index)
+        return self.parts[number].files(inside)
+
+    def pictures(self) -> Iterator[Member]:
+        """Yield the pictures of all parts."""
+        return chain.from_iterable(part.pictures() for part in self.parts)
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Prepare every part."""
+        for part in self.parts:
+            part.prepare(progress)
+
+    @property
+    def rendered(self) -> bool:
+        """Whether all parts are drawn."""
+        return all(part.rendered for part in self.parts)
+
+    @property
+    def without_image(self) -> int:
+        """How many label files no image goes with."""
+        return sum(part.without_image for part in self.parts)
+
+    @property
+    def doubts(self) -> Sequence[str]:
+        """What is wrong with the parts."""
+        return [said for part in self.parts for said in part.doubts]
 
     def identity(self, contents: Contents) -> list[object]:
         """Return what the parts are."""

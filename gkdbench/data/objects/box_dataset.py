@@ -1,6 +1,6 @@
 """A split of images with boxes: files found when it is opened, pictures and boxes read when they are asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.pictures import read_image, size_of
@@ -36,7 +37,7 @@ class Annotations(Protocol):
 
 
 @dataclass(frozen=True)
-class BoxFilesDataset:
+class BoxFilesDataset(Dataset):
     """Images, unpacked or in archives, and their boxes. Holds where they lie, not what they are: it is small."""
 
     root: Path
@@ -56,6 +57,8 @@ class BoxFilesDataset:
     """Annotation files that no image goes with."""
     bits: int | None = None
     """How many bits count in images with more than 8 per channel."""
+    doubts: Sequence[str] = field(default=(), compare=False)
+    """What is wrong with it as a whole."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -71,10 +74,6 @@ class BoxFilesDataset:
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of an image, without decoding it."""
         return size_of(self.images[index])
-
-    def labels(self, index: int) -> NDArray[np.uint8] | None:
-        """Return None: pixels have no classes here."""
-        return None
 
     def objects(self, index: int) -> Objects | None:
         """Return the boxes of an image, of which there may be none; None for an unlabelled split.
@@ -97,6 +96,10 @@ class BoxFilesDataset:
         """Return the files on disk that an image and its boxes are read from."""
         found = [self.images[index].file]
         return found if self.annotations is None else [*found, self.annotations.file(index)]
+
+    def pictures(self) -> Iterator[Member]:
+        """Yield the images' files."""
+        return iter(self.images)
 
     def identity(self, contents: Contents) -> list[object]:
         """Return what images and boxes are, for a digest: names and sizes, and what annotations hold."""

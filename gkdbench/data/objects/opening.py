@@ -4,19 +4,21 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from gkdbench.data.dataset import Opening
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import filled
 from gkdbench.data.files.lists import Listed, read_lists
-from gkdbench.data.files.opening import absent, below, find_split, not_there, refuse_other_release, values_for
-from gkdbench.data.files.tree import STEM, Key, Values, at, find, name_of, nearly, others_there, values_of
+from gkdbench.data.files.opening import none_there, values_for
+from gkdbench.data.files.tree import STEM, Key, Values, at, find, name_of, nearly, others_there
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.data.objects.coco import read_coco
+from gkdbench.data.objects.splits import CocoSplit, VocSplit
 from gkdbench.data.objects.stated import ClassNames
 from gkdbench.data.objects.voc import VocFiles
+from gkdbench.data.readers import DatasetSplit
 from gkdbench.errors import DataError, UsageError
-from gkdbench.spec.box_splits import CocoSplit, VocSplit
-from gkdbench.spec.dataset import PLACE, DatasetSplit
-from gkdbench.spec.dataset_catalogue import find_dataset
+from gkdbench.spec.box_labels import BoxLabels
+from gkdbench.spec.dataset import PLACE, Layout
 from gkdbench.spec.documents import nearest
 
 SUFFIX = "suffix"
@@ -26,71 +28,37 @@ _MENTIONED = 5
 SUFFIXES = ("jpg", "jpeg", "png")
 
 
-def open_boxes(
-    split: VocSplit | CocoSplit | DatasetSplit,
-    classes: Sequence[str],
-    *,
-    beside: Path,
-    data_root: Path | None,
-    how: str = "",
-    labelled: bool = True,
-) -> BoxFilesDataset:
-    """Open a split whose files hold boxes of a benchmark's classes; DataError where files are missing.
+def open_layout(
+    root: Path, layout: Layout, split: DatasetSplit, boxes: BoxLabels, opening: Opening, expected: str
+) -> BoxFilesDataset | None:
+    """Open the files of a layout of a dataset of the catalogue; None where it has no image of the split.
 
-    Annotations are paired with images and counted now, and read when an image is asked for; only a JSON is read whole.
-
-    Args:
-        split: what the benchmark says.
-        classes: the benchmark's, in the order of their indices.
-        beside: folder of the benchmark's YAML, where lists and datasets of a user's own may lie.
-        data_root: folder of downloaded data.
-        how: where a user finds the data; ends messages about missing folders.
-        labelled: False leaves annotations alone, which then need not be there.
+    expected: ends messages about what is missing.
     """
-    if isinstance(split, DatasetSplit):
-        return _of_catalogue(split, classes, beside, data_root, labelled)
-    root = below(data_root, split.root, how)
-    names = ClassNames.of(classes, split)
-    if isinstance(split, CocoSplit):
-        return _coco(root, split, names, labelled)
-    annotations = split.annotations if labelled else None
+    stray = next((name for name in boxes.classes if name not in opening.labels.classes), None)
+    if opening.labelled and stray is not None:
+        raise UsageError(
+            f"dataset {split.dataset!r}: class {stray!r} is none of the benchmark's"
+            f"{nearest(stray, opening.labels.classes)}"
+        )
+    names = ClassNames.of(opening.labels.classes, boxes)
+    annotations = layout.boxes if opening.labelled else None
+    return _voc(
+        root, layout.images, annotations, values_for(layout, split), layout.lists.get(split.split), names, boxes.clip,
+        layout.bits, expected=expected,
+    )  # fmt: skip
+
+
+def open_voc(split: VocSplit, opening: Opening) -> BoxFilesDataset:
+    """Pair images with annotations, which are read when an image is asked for; DataError where files are missing."""
+    root, names = opening.root(split.root), ClassNames.of(opening.labels.classes, split)
+    annotations = split.annotations if opening.labelled else None
     opened = _voc(
-        root, split.images, annotations, split.only, split.listed, names, split.clip, split.bits, beside=beside
+        root, split.images, annotations, split.only, split.listed, names, split.clip, split.bits, beside=opening.beside
     )
     if opened is None:
-        raise DataError(_none_there(root, split))
+        raise DataError(f"{none_there(root, split.images, split.only)}; say in `images` where they lie")
     return opened
-
-
-def has_boxes(split: DatasetSplit, beside: Path) -> bool:
-    """Say whether a dataset of the catalogue holds boxes."""
-    return find_dataset(split.dataset, beside).entry.boxes is not None
-
-
-def _of_catalogue(
-    split: DatasetSplit, classes: Sequence[str], beside: Path, data_root: Path | None, labelled: bool
-) -> BoxFilesDataset:
-    source, root = find_split(split, beside, data_root)
-    entry = source.entry
-    if entry.boxes is None:
-        raise UsageError(f"dataset {split.dataset!r} has no boxes (gkdbench list datasets shows which has)")
-    stray = next((name for name in entry.boxes.classes if name not in classes), None)
-    if labelled and stray is not None:
-        raise UsageError(
-            f"dataset {split.dataset!r}: class {stray!r} is none of the benchmark's{nearest(stray, classes)}"
-        )
-    names = ClassNames.of(classes, entry.boxes)
-    for layout in entry.layouts:
-        if split.split not in layout.where:
-            continue
-        opened = _voc(
-            root, layout.images, layout.boxes if labelled else None, values_for(layout, split),
-            layout.lists.get(split.split), names, entry.boxes.clip, layout.bits, expected=not_there(root, entry),
-        )  # fmt: skip
-        if opened is not None:
-            return opened.cut(split.first)
-    refuse_other_release(root, entry, split)
-    raise DataError(absent(root, source, split))
 
 
 def _voc(
@@ -164,18 +132,9 @@ def _each_once(keys: Sequence[Key], members: Sequence[Member]) -> None:
         known[key] = member
 
 
-def _none_there(root: Path, split: VocSplit) -> str:
-    for place, values in split.only.items():
-        there = values_of(root, split.images, place)
-        if there:
-            asked = f"{root}: no image {split.images} with {place} {' or '.join(values)}"
-            return f"{asked}; there it is {', '.join(there[:8])}"
-    others = others_there(root, split.images, split.only)
-    where = f"neither unpacked nor in an archive{others}"
-    return f"{root}: no image {split.images}, {where}; say in `images` where they lie"
-
-
-def _coco(root: Path, split: CocoSplit, names: ClassNames, labelled: bool) -> BoxFilesDataset:
+def open_coco(split: CocoSplit, opening: Opening) -> BoxFilesDataset:
+    """Read the JSON whole, and find its images; DataError where files are missing."""
+    root, names, labelled = opening.root(split.root), ClassNames.of(opening.labels.classes, split), opening.labelled
     document = at(root, [split.annotations]).get(split.annotations)
     if document is None:
         there = ", ".join(sorted(str(path.relative_to(root)) for path in islice(root.rglob("*.json"), _MENTIONED)))

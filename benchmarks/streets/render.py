@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.streets import styles, weather
-from gkdbench.data.streets.canvas import FARTHEST, SIZE, Scene, subsample
-from gkdbench.data.streets.layouts import Camera, objects, street
-from gkdbench.data.streets.parts import CLASSES, PALETTE, PART_TO_CLASS
+from . import styles, weather
+from .canvas import FARTHEST, SIZE, Scene, subsample
+from .layouts import Camera, objects, street
+from .parts import CLASSES, PALETTE, PART_TO_CLASS
 
 __all__ = [
     "CLASSES",

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.streets.cache import split_name
-from gkdbench.data.streets.canvas import OVERSAMPLING, Scene
-from gkdbench.data.streets.parts import PART_INDEX
-from gkdbench.data.streets.render import laid_out
 from gkdbench.errors import DataError
 from gkdbench.spec.objects import Objects
+
+from .cache import split_name
+from .canvas import OVERSAMPLING, Scene
+from .parts import PART_INDEX
+from .render import laid_out
 
 BOXES = 1
 """Raise it when any box changes: caches and published numbers depend on it."""

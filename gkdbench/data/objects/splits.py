@@ -1,21 +1,24 @@
 """Splits of boxes in files of a user's own: VOC's XML, one per image, or one JSON as COCO has it."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from gkdbench.spec.box_labels import BoxRules
-from gkdbench.spec.dataset import PLACE, Bits, DatasetSplit, check_lists, check_places, check_templates, inside
+from gkdbench.spec.dataset import PLACE, Bits, check_lists, check_places, check_templates, inside
 from gkdbench.spec.documents import Names
+from gkdbench.spec.split import Split
 
 MAIN = "ImageSets/Main"
 """Where VOC keeps its lists."""
 
+if TYPE_CHECKING:
+    from gkdbench.data.dataset import Dataset, Opening
 
-class VocSplit(BoxRules):
+
+class VocSplit(BoxRules, Split):
     """Images and an XML of boxes for each, unpacked or in archives below a root."""
 
-    reader: Literal["voc"]
     root: str
     """Folder below the data root."""
     images: str = "JPEGImages/{stem}.{suffix}"
@@ -47,11 +50,16 @@ class VocSplit(BoxRules):
             return self.list
         return f"{MAIN}/{self.list}.txt"
 
+    def open(self, opening: "Opening") -> "Dataset":
+        """Find images and annotations; DataError where files are missing."""
+        from gkdbench.data.objects.opening import open_voc
 
-class CocoSplit(BoxRules):
+        return open_voc(self, opening)
+
+
+class CocoSplit(BoxRules, Split):
     """Images, and one JSON file of boxes as COCO has it: images, annotations (bbox, iscrowd), categories by name."""
 
-    reader: Literal["coco"]
     root: str
     """Folder below the data root."""
     annotations: str
@@ -66,6 +74,8 @@ class CocoSplit(BoxRules):
             inside(key, getattr(self, key))
         return self
 
+    def open(self, opening: "Opening") -> "Dataset":
+        """Read the JSON and find its images; DataError where files are missing."""
+        from gkdbench.data.objects.opening import open_coco
 
-BoxSplit = Annotated[VocSplit | CocoSplit | DatasetSplit, Field(discriminator="reader")]
-"""A split whose files hold boxes; a dataset of the catalogue must be one with boxes."""
+        return open_coco(self, opening)

@@ -24,8 +24,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.streets.render import KINDS, RENDERER, SIZE, class_labels, render
 from gkdbench.errors import DataError, UsageError
+
+from .render import KINDS, RENDERER, SIZE, class_labels, render
 
 Progress = Callable[[int, int], None]
 _Chunk = tuple[NDArray[np.uint8], NDArray[np.uint8]]

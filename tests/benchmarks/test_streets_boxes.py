@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from splits import digest_of
 
-from gkdbench.data.dataset import BoxDataset, DataPlace, open_split, split_digest
-from gkdbench.data.streets import boxes
-from gkdbench.data.streets.boxes import OBJECT_CLASSES, boxed_split, objects_of
-from gkdbench.data.streets.canvas import Canvas, Scene, rectangle
-from gkdbench.data.streets.objects import draw_bush, draw_car, draw_lamp, draw_person, draw_sign, draw_tree
-from gkdbench.data.streets.parts import PART_INDEX, PARTS
-from gkdbench.data.streets.render import laid_out, render
+from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.errors import DataError
-from gkdbench.spec.benchmark import StreetsSplit
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.objects import Objects
+from gkdbench_benchmarks.streets import boxes
+from gkdbench_benchmarks.streets.boxes import OBJECT_CLASSES, boxed_split, objects_of
+from gkdbench_benchmarks.streets.canvas import Canvas, Scene, rectangle
+from gkdbench_benchmarks.streets.objects import draw_bush, draw_car, draw_lamp, draw_person, draw_sign, draw_tree
+from gkdbench_benchmarks.streets.parts import PART_INDEX, PARTS
+from gkdbench_benchmarks.streets.reader import StreetsSplit
+from gkdbench_benchmarks.streets.render import laid_out, render
 
 CAR, PERSON, SIGN, TREE = range(4)
 PARTS_OF = {
@@ -222,14 +223,14 @@ def test_a_benchmarks_split_has_the_images_of_streets_with_boxes(tmp_path: Path)
     place = DataPlace(None, tmp_path)
     split = source.benchmark.source.val
     dataset = open_split(split, source.benchmark, source.folder, place, limit=3)
-    assert isinstance(dataset, BoxDataset) and dataset.labels(0) is None
+    assert dataset.labels(0) is None
     objects = dataset.objects(1)
     assert objects is not None and listed(objects) == listed(objects_of(laid_out("day", 102, 1)))
     same = open_split(plain.benchmark.source.val, plain.benchmark, plain.folder, place, limit=3)
     assert (same.image(2) == dataset.image(2)).all() and same.name(2) == dataset.name(2)
     assert len(list(tmp_path.iterdir())) == 1  # one folder for both
     unlabelled = open_split(split, source.benchmark, source.folder, place, limit=2, labelled=False)
-    assert isinstance(unlabelled, BoxDataset) and unlabelled.objects(0) is None
+    assert unlabelled.objects(0) is None
     assert len(list(tmp_path.glob("*/boxes-1.npy"))) == 1
 
 
@@ -241,12 +242,12 @@ def test_boxes_enter_the_digest_of_a_split_and_not_of_one_without(
 
     def digests() -> list[str]:
         return [
-            split_digest(split, source.benchmark, source.folder, DataPlace(None, tmp_path), labelled=labelled)
+            digest_of(split, source.benchmark, source.folder, DataPlace(None, tmp_path), labelled=labelled)
             for labelled in (True, False)
         ]
 
     before = digests()
     assert before[0] != before[1]
-    monkeypatch.setattr("gkdbench.data.dataset.BOXES", 2)
+    monkeypatch.setattr("gkdbench_benchmarks.streets.dataset.BOXES", 2)
     after = digests()
     assert after[0] != before[0] and after[1] == before[1]

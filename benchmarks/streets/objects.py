@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gkdbench.data.streets.canvas import Canvas, rectangle
+from .canvas import Canvas, rectangle
 
 Draw = Callable[[Canvas, float, float, float, float, np.random.Generator], None]
 

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.streets.canvas import HEIGHT_PX, SIZE, WIDTH_PX, Scene
-from gkdbench.data.streets.parts import PARTS, STRIPED
+from .canvas import HEIGHT_PX, SIZE, WIDTH_PX, Scene
+from .parts import PARTS, STRIPED
 
 Image = NDArray[np.float32]  # [H, W, 3]
 

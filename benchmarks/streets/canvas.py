@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.streets.parts import PART_INDEX
+from .parts import PART_INDEX
 
 SIZE = (64, 128)  # height, width of an image
 OVERSAMPLING = 2

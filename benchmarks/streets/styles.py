@@ -10,9 +10,9 @@ import math
 import cv2
 import numpy as np
 
-from gkdbench.data.streets.canvas import SIZE, Scene, subsample
-from gkdbench.data.streets.parts import CANONICAL, PARTS, TEXTURE, palette_with, part_mask
-from gkdbench.data.streets.shading import Image, add_noise, blotches, reduce, shade
+from .canvas import SIZE, Scene, subsample
+from .parts import CANONICAL, PARTS, TEXTURE, palette_with, part_mask
+from .shading import Image, add_noise, blotches, reduce, shade
 
 CITY_PALETTE = palette_with(
     {

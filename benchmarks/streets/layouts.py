@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gkdbench.data.streets.canvas import HEIGHT_PX, WIDTH_PX, Canvas, Point, Scene, rectangle
-from gkdbench.data.streets.objects import (
+from .canvas import HEIGHT_PX, WIDTH_PX, Canvas, Point, Scene, rectangle
+from .objects import (
     OBJECTS,
     draw_bush,
     draw_car,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gkdbench.data.streets import cache, render
-from gkdbench.data.streets.cache import rendered_split, split_name
-from gkdbench.data.streets.parts import IGNORE, PART_INDEX, PARTS
 from gkdbench.errors import DataError, UsageError
+from gkdbench_benchmarks.streets import cache, render
+from gkdbench_benchmarks.streets.cache import rendered_split, split_name
+from gkdbench_benchmarks.streets.parts import IGNORE, PART_INDEX, PARTS
 
 # Measured on 500 images, per cent of the pixels.
 DAY_SHARES = {
@@ -45,7 +45,7 @@ def test_an_image_depends_on_kind_seed_and_index_alone() -> None:
     here = [fingerprint(kind, index) for kind, index in wanted]
     program = (
         "import hashlib\n"
-        "from gkdbench.data.streets.render import render\n"
+        "from gkdbench_benchmarks.streets.render import render\n"
         f"for kind, index in reversed({wanted!r}):\n"
         "    one = render(kind, 3, index)\n"
         "    content = one.image.tobytes() + one.parts.tobytes() + one.depth.tobytes()\n"
@@ -60,7 +60,7 @@ def test_an_image_depends_on_kind_seed_and_index_alone() -> None:
 
 
 def test_rendering_needs_no_torch() -> None:
-    program = "import sys\nimport gkdbench.data.streets.cache\nsys.exit('torch' in sys.modules)\n"
+    program = "import sys\nimport gkdbench_benchmarks.streets.cache\nsys.exit('torch' in sys.modules)\n"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.streets.canvas import SIZE, Scene, subsample
-from gkdbench.data.streets.parts import PART_INDEX, PARTS, TEXTURE, palette_with, part_mask
-from gkdbench.data.streets.shading import Image, add_noise, blotches, reduce, shade
-from gkdbench.data.streets.styles import canonical_colours
+from .canvas import SIZE, Scene, subsample
+from .parts import PART_INDEX, PARTS, TEXTURE, palette_with, part_mask
+from .shading import Image, add_noise, blotches, reduce, shade
+from .styles import canonical_colours
 
 _HEIGHT, _WIDTH = SIZE
 _SKY = part_mask("sky", "cloud")
