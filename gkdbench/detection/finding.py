@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from gkdbench.data.dataset import Dataset, objects_in
 from gkdbench.data.reading import images_of, in_groups
-from gkdbench.detection.average_precision import BoxCollection, Overlaps
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.faster_rcnn import FoundBoxes
+from gkdbench.detection.overlaps import BoxCollection, Overlaps
 from gkdbench.engine.inference import as_tensor
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.passes import in_precision
@@ -82,7 +82,7 @@ def judge_boxes(
     finds are wanted back. workers: processes that read images ahead.
     """
     detector.to(device).eval()
-    collected, kept = BoxCollection(detector.num_classes, limit=None), {}
+    collected, kept = BoxCollection(detector.num_classes), {}
     began = time.monotonic()
     groups = in_groups(len(dataset), protocol.batch)
     for indices, images in zip(groups, images_of(dataset, groups, workers), strict=True):

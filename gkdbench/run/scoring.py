@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gkdbench.detection.average_precision import Overlaps
-from gkdbench.detection.coco_ap import coco_score
-from gkdbench.detection.voc_ap import voc_score
+from gkdbench.detection.average_precision import coco_score, voc_score
+from gkdbench.detection.overlaps import Overlaps
 from gkdbench.engine.evaluation import Judged
 from gkdbench.metrics.confusion import Counts, Score, score
 from gkdbench.metrics.robustness import robustness
@@ -56,7 +55,7 @@ def box_result(overlaps: Overlaps, benchmark: Benchmark, inference: Inference) -
     figures stand beside it, as far as the split has objects of their size.
     """
     voc, coco = voc_score(overlaps), coco_score(overlaps)
-    figures = {"ap50_11point": voc_score(overlaps, "11_point").mean}
+    figures = {"ap50_11point": voc.mean_11_point}
     figures |= {name: getattr(coco, key) for name, key in _COCO.items()}
     return SplitResult(
         value=100 * voc.mean,
@@ -66,7 +65,7 @@ def box_result(overlaps: Overlaps, benchmark: Benchmark, inference: Inference) -
             for name, value in zip(benchmark.classes, voc.ap, strict=True)
         },
         classes_in_mean=voc.in_mean,
-        never_predicted=[benchmark.classes[i] for i in voc.never_detected],
+        never_predicted=[benchmark.classes[i] for i in overlaps.never_detected()],
         confusion=[],
         n_images=overlaps.images,
         protocol=_protocol(inference),

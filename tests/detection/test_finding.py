@@ -15,10 +15,10 @@ from gkdbench.api import Stage, Unsupported
 from gkdbench.contract import Boxes
 from gkdbench.data.dataset import Dataset
 from gkdbench.data.stream import Samples, Share, batches
+from gkdbench.detection.average_precision import voc_score
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.faster_rcnn import FoundBoxes
 from gkdbench.detection.finding import find_boxes, judge_boxes
-from gkdbench.detection.voc_ap import voc_score
 from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import train
@@ -330,8 +330,8 @@ def test_who_finds_all_has_an_ap_of_100_and_who_finds_nothing_of_0():
     protocol = Inference(size=SIZE, batch=5)
     dataset = Alone(23)
     perfect, empty = judged(Knowing(coloured), dataset, protocol), judged(Knowing(nothing), dataset, protocol)
-    assert voc_score(perfect.overlaps).mean == 1 and voc_score(perfect.overlaps, "11_point").mean == 1
-    assert voc_score(empty.overlaps).mean == 0 and voc_score(empty.overlaps).never_detected == (0, 1, 2)
+    assert voc_score(perfect.overlaps).mean == 1 and voc_score(perfect.overlaps).mean_11_point == 1
+    assert voc_score(empty.overlaps).mean == 0 and empty.overlaps.never_detected() == (0, 1, 2)
     assert perfect.overlaps.images == 23 and perfect.overlaps.positives().sum() == 19
 
 

@@ -9,17 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from collected import collect
 from typer.testing import CliRunner
 
 from gkdbench.cli.main import app
 from gkdbench.data.corruptions import library
 from gkdbench.data.dataset import open_split
 from gkdbench.detection import detections_file
-from gkdbench.detection.average_precision import collect
-from gkdbench.detection.coco_ap import coco_score
+from gkdbench.detection.average_precision import coco_score, voc_score
 from gkdbench.detection.detections_file import FILE
 from gkdbench.detection.finding import judge_boxes
-from gkdbench.detection.voc_ap import voc_score
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
 from gkdbench.identity.run import DataDigests
@@ -308,7 +307,7 @@ def test_the_file_scores_to_the_record_and_the_summary_is_what_its_means_are(do,
             told = result.per_class[class_name]
             assert (told is None) if np.isnan(value) else 100 * value == pytest.approx(told, abs=1e-9)
         assert 100 * coco.ap == pytest.approx(result.metrics["coco_ap"], abs=1e-9)
-        assert 100 * voc_score(overlaps, "11_point").mean == pytest.approx(result.metrics["ap50_11point"], abs=1e-9)
+        assert 100 * voc.mean_11_point == pytest.approx(result.metrics["ap50_11point"], abs=1e-9)
     assert {name: (one.kind, one.severity) for name, one in record.corruptions.items()} == {
         f"{kind}-{severity}": (kind, severity) for kind in KINDS["kinds"] for severity in KINDS["severities"]
     }
@@ -373,7 +372,7 @@ def test_an_interrupted_run_leaves_nothing_half_done_and_goes_on(do, shop, monke
 
 
 def test_objects_that_do_not_count_everywhere_are_one_clear_line(do, tiny_benchmark, monkeypatch):
-    monkeypatch.setattr("gkdbench.detection.average_precision.Overlaps.positives", lambda self: np.zeros((1, 4), int))
+    monkeypatch.setattr("gkdbench.detection.overlaps.Overlaps.positives", lambda self: np.zeros(4, int))
     with pytest.raises(GkdbenchError, match="in-domain val: its 5 images have no object that counts, so there is no"):
         do("finetune")
 

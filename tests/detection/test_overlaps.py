@@ -1,9 +1,10 @@
-"""What is collected of each image: overlaps by half, the best detections, and nothing that is not a number."""
+"""What is collected of each image: overlaps by half, and nothing that is not a number."""
 
 import numpy as np
 import pytest
+from collected import collect
 
-from gkdbench.detection.average_precision import BoxCollection, collect, mean_over_classes
+from gkdbench.detection.overlaps import BoxCollection
 from gkdbench.spec.objects import Detections, Objects
 
 
@@ -24,10 +25,10 @@ def test_pairs_are_of_one_image_and_class_and_overlap_by_half() -> None:
     truth = objects([SQUARE, (100, 0, 110, 10)], [0, 1])
     found = detections([(0, 0, 10, 5), SQUARE, (0, 0, 10, 4.9), (102, 0, 112, 10)], [0, 1, 0, 1], [0.9, 0.8, 0.7, 0.6])
     held = collect([(objects(), detections()), (truth, found), (truth, detections())], 2)
-    assert held.images == 3 and held.image.tolist() == [1] * 4 and held.object_image.tolist() == [1, 1, 2, 2]
+    assert held.images == 3 and held.image.tolist() == [1] * 4
     assert list(zip(held.found, held.truth, strict=True)) == [(0, 0), (3, 1)]
     assert held.iou.tolist() == [0.5, 80 / 120]
-    assert held.positives().tolist() == [[0, 0], [1, 1], [1, 1]]
+    assert held.positives().tolist() == [2, 2]
 
 
 def test_a_pair_with_a_difficult_object_may_overlap_by_half_of_the_detection() -> None:
@@ -36,18 +37,15 @@ def test_a_pair_with_a_difficult_object_may_overlap_by_half_of_the_detection() -
     assert held.truth.tolist() == [0] and held.inside.tolist() == [1.0] and held.iou.tolist() == [0.04]
 
 
-def test_the_best_detections_are_kept_and_the_others_counted() -> None:
-    found = detections([(i, 0, i + 1, 1) for i in range(5)], [0] * 5, [0.1, 0.9, 0.5, 0.9, 0.5])
-    collection = BoxCollection(1, limit=3)
-    collection.add(objects(), found)
-    held = collection.overlaps()
-    assert held.score == pytest.approx([0.9, 0.9, 0.5]) and held.dropped == 2
-    assert len(collect([(objects(), found)], 1).label) == 5
+def test_detections_stand_from_the_highest_score_down_and_equal_ones_as_given() -> None:
+    found = detections([(0, 0, i + 1, 1) for i in range(5)], [0] * 5, [0.1, 0.9, 0.5, 0.9, 0.5])
+    held = collect([(objects(), found)], 1)
+    assert held.score == pytest.approx([0.9, 0.9, 0.5, 0.5, 0.1]) and held.area.tolist() == [2, 4, 3, 5, 1]
 
 
 def test_nothing_at_all() -> None:
     held = collect([], 3)
-    assert held.images == 0 and held.positives().shape == (0, 3) and held.never_detected() == ()
+    assert held.images == 0 and held.positives().tolist() == [0, 0, 0] and held.never_detected() == ()
 
 
 def test_classes_without_a_detection_are_named() -> None:
@@ -79,8 +77,3 @@ def test_what_is_collected_does_not_hold_on_to_the_images_arrays() -> None:
         array[:] = 1
     held = collection.overlaps()
     assert held.score.tolist() == [0.5] and not held.difficult.any() and held.iou.tolist() == [1.0]
-
-
-def test_the_mean_skips_classes_without_a_value() -> None:
-    assert mean_over_classes(np.array([0.5, np.nan, 0.0])) == 0.25
-    assert np.isnan(mean_over_classes(np.array([np.nan])))
