@@ -21,7 +21,6 @@ from PIL import Image, ImageDraw
 from gkdbench.data.checking.box_sheet import with_boxes
 from gkdbench.data.dataset import DataPlace, Dataset, open_split
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
-from gkdbench.data.objects.result_files import coco_results
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.finding import find_boxes
 from gkdbench.errors import DataError
@@ -93,7 +92,7 @@ def write_found(
         nonlocal count
         stream.write(b"[")
         for number, image, found in _finds(detector, dataset, conditions):
-            for row in coco_results([(document.add(number, image), found)], document.categories):
+            for row in document.add(number, image, found):
                 stream.write((",\n" if count else "").encode() + json.dumps(row).encode())
                 count += 1
             if number < overlays:
@@ -138,15 +137,18 @@ class _Document:
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
-    def add(self, number: int, image: NDArray[np.uint8]) -> Any:
-        """Add an image with its objects, if they are known; return its id."""
+    def add(self, number: int, image: NDArray[np.uint8], found: Detections) -> Iterator[dict[str, Any]]:
+        """Add an image with its objects, if they are known; yield its rows of results.json."""
         height, width = image.shape[:2]
         one = self._ids[number]
         self._images.append({"id": one, "file_name": self._dataset.name(number), "height": height, "width": width})
         objects = None if self.without_truth else self._objects(number)
         if objects is not None:
-            self._annotations.extend(self._rows(one, objects))
-        return one
+            for (box, label), difficult in zip(self._boxes(objects), objects.difficult.tolist(), strict=True):
+                row = {"id": len(self._annotations) + 1, "image_id": one, "category_id": label, "bbox": box}
+                self._annotations.append({**row, "area": box[2] * box[3], "iscrowd": int(difficult)})
+        for (box, label), score in zip(self._boxes(found), found.scores.tolist(), strict=True):
+            yield {"image_id": one, "category_id": label, "bbox": box, "score": score}
 
     def content(self) -> dict[str, Any]:
         """Return the document."""
@@ -167,19 +169,10 @@ class _Document:
             self.without_truth = self.without_truth or "the split is not labelled"
         return found
 
-    def _rows(self, image: Any, objects: Objects) -> Iterator[dict[str, Any]]:
-        boxes = objects.boxes.astype(np.float64).tolist()
-        for (x0, y0, x1, y1), label, difficult in zip(
-            boxes, objects.labels.tolist(), objects.difficult.tolist(), strict=True
-        ):
-            yield {
-                "id": len(self._annotations) + 1,
-                "image_id": image,
-                "category_id": self.categories[label],
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "area": (x1 - x0) * (y1 - y0),
-                "iscrowd": int(difficult),
-            }
+    def _boxes(self, given: Objects | Detections) -> Iterator[tuple[list[float], int]]:
+        """Yield [x, y, width, height] and the category's id of each box."""
+        for (x0, y0, x1, y1), label in zip(given.boxes.astype(np.float64).tolist(), given.labels.tolist(), strict=True):
+            yield [x0, y0, x1 - x0, y1 - y0], self.categories[label]
 
 
 def overlay(image: NDArray[np.uint8], found: Detections, benchmark: Benchmark) -> Image.Image:
