@@ -15,8 +15,8 @@ from gkdbench.data.checking import corrupted as checking
 from gkdbench.data.checking.corrupted import Corrupted
 from gkdbench.data.corruptions import dataset as corrupting
 from gkdbench.data.corruptions import library
-from gkdbench.data.corruptions.dataset import corrupted_image
-from gkdbench.data.corruptions.materialise import Work, materialise
+from gkdbench.data.corruptions.corrupt import corrupted_image
+from gkdbench.data.corruptions.kept import Work, materialise
 from gkdbench.data.dataset import DataPlace, open_split
 from gkdbench.errors import Interrupted, UsageError
 from gkdbench.spec.catalogue import find_benchmark
@@ -133,13 +133,13 @@ def test_an_interrupted_writing_goes_on(
 ) -> None:
     calls: list[int] = []
 
-    def stopped(work: Work, workers: int, **how: Any) -> int:
+    def stopped(work: Work, workers: int, **how: Any) -> None:
         def pause() -> None:
             calls.append(1)
             if len(calls) > 2:
                 raise Interrupted("stopped by SIGINT; the same command continues")
 
-        return materialise(work, workers, pause=pause, progress=how["progress"])
+        materialise(work, workers, pause=pause, progress=how["progress"])
 
     with monkeypatch.context() as patched:
         patched.setattr(checking, "materialise", stopped)

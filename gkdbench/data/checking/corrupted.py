@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gkdbench.data.checking.health import Display, Health
-from gkdbench.data.corruptions.kept import KeptImages
-from gkdbench.data.corruptions.materialise import materialise, outstanding
+from gkdbench.data.corruptions.kept import KeptImages, materialise, outstanding
 from gkdbench.data.dataset import DataPlace, Dataset, open_split
 
 

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from gkdbench.data.corruptions.library import LIBRARY, SMALLEST, VERSION, check_installed, corrupted_by_library
 from gkdbench.data.corruptions.plain import PLAIN
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.seeds import seed_of
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.corruption import EVERY_KIND, SEVERITIES
@@ -53,3 +54,13 @@ def corrupt(image: Pixels, kind: str, severity: int, seed: int) -> Pixels:
     plain = PLAIN.get(kind)
     seed %= 2**32
     return plain(image, severity, seed) if plain is not None else corrupted_by_library(image, kind, severity, seed)
+
+
+def corrupted_image(base: Dataset, index: int, kind: str, severity: int) -> Pixels:
+    """Return an image of a dataset, corrupted; DataError, with its name, where that cannot be."""
+    name = base.name(index)
+    try:
+        return corrupt(base.image(index), kind, severity, corruption_seed(name, kind, severity))
+    except DataError as error:
+        said = str(error)
+        raise error if name in said else DataError(f"image {name!r}: {said}") from error

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.corruptions.corrupt import check_available, corrupt, corruption_seed, identity
+from gkdbench.data.corruptions.corrupt import check_available, corrupted_image, identity
 from gkdbench.data.corruptions.kept import KeptImages
 from gkdbench.data.dataset import Dataset, Opening, Wrapped
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.readers import CorruptedSplit
-from gkdbench.errors import DataError
 from gkdbench.identity.digest import digest
 
 Pixels = NDArray[np.uint8]
@@ -36,16 +35,6 @@ class CorruptedDataset(Wrapped):
     def digest(self, contents: Contents) -> str:
         """Return the digest of the corruption and of the other dataset."""
         return corrupted_digest(self.kind, self.severity, self.base.digest(contents))
-
-
-def corrupted_image(base: Dataset, index: int, kind: str, severity: int) -> Pixels:
-    """Return an image of a dataset, corrupted; DataError, with its name, where that cannot be."""
-    name = base.name(index)
-    try:
-        return corrupt(base.image(index), kind, severity, corruption_seed(name, kind, severity))
-    except DataError as error:
-        said = str(error)
-        raise error if name in said else DataError(f"image {name!r}: {said}") from error
 
 
 def open_corrupted(split: CorruptedSplit, opening: Opening) -> CorruptedDataset:

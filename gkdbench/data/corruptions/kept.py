@@ -1,16 +1,15 @@
 """Corrupted images on disk: one folder per kind and severity with PNGs and a manifest that says what they are.
 
-Every file is written under another name and renamed when it is whole, so a killed process leaves nothing that looks
-finished, and the next one goes on with what is missing. What is read back is bit for bit what would be computed.
+They are written in several processes. A killed one leaves nothing that looks finished, and the next one goes on with
+what is missing. What is read back is bit for bit what would be computed.
 """
 
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,16 +18,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.corruptions.corrupt import SEED_RULES, corruption_seed
+from gkdbench.data.checking.reading_processes import results_of
+from gkdbench.data.corruptions.corrupt import SEED_RULES, check_available, corrupted_image, corruption_seed
 from gkdbench.data.corruptions.library import LIBRARY, VERSION
+from gkdbench.data.dataset import Dataset
+from gkdbench.data.files.whole import write_whole
 from gkdbench.errors import DataError
 from gkdbench.spec.corruption import target_name
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 _LONGEST_NAME = 100
-_STALE_S = 3600
 _FASTEST = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+_WHAT = "corrupted images"
+_SAMPLES = 30
+"""Images whose size on disk says how large all are."""
+_BLOCK = 4096
+"""What a file takes on disk is a multiple of it."""
+_SPARE = 1.1
+
+Job = tuple[int, str, int]
+"""An image, a kind, a severity."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class KeptImages:
     kind: str
     severity: int
 
-    @cached_property
+    @property
     def folder(self) -> Path:
         """Where they lie: the images of another split lie elsewhere."""
         return self.store / self.of[:16] / target_name(self.kind, self.severity)
@@ -59,11 +69,6 @@ class KeptImages:
         found = cv2.imdecode(content, cv2.IMREAD_COLOR) if len(content) else None
         return None if found is None else np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB, dst=found), np.uint8)
 
-    def keep(self, name: str, image: NDArray[np.uint8]) -> None:
-        """Write an image; DataError where the disk refuses."""
-        file = self.file(name)
-        self._write(file, encoded(image))
-
     def usable(self) -> bool:
         """Whether a manifest says that these are the images wanted."""
         try:
@@ -72,22 +77,14 @@ class KeptImages:
             return False
         return isinstance(found, dict) and {key: found.get(key) for key in self._identity()} == self._identity()
 
-    def begin(self, names: Iterable[str]) -> None:
+    def begin(self, names: Sequence[str]) -> None:
         """Prepare the folder and write its manifest; images of another version that lie there are removed."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            usable = self.usable()
-            for path in self.folder.iterdir():
-                partial = path.suffix == ".tmp" and time.time() - path.stat().st_mtime > _STALE_S
-                if partial or (path.suffix == ".png" and not usable):
-                    path.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._refused(error) from error
-        if usable:
+        if self.usable():
             return
+        shutil.rmtree(self.folder, ignore_errors=True)
         images = {name: [self.file(name).name, corruption_seed(name, self.kind, self.severity)] for name in names}
-        content = {**self._identity(), "images": images}  # name -> file, seed
-        self._write(self.folder / MANIFEST, json.dumps(content, indent=0).encode())
+        content = json.dumps({**self._identity(), "images": images}, indent=0).encode()  # name -> file, seed
+        write_whole(self.folder / MANIFEST, lambda stream: stream.write(content), _WHAT)
 
     def present(self) -> set[str]:
         """Return the names of the files that are there, whole."""
@@ -107,23 +104,72 @@ class KeptImages:
             "seed_rule": SEED_RULES[self.kind],
         }
 
-    def _write(self, path: Path, content: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            # not synced: a file that a power cut left empty cannot be decoded, and is then computed
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise self._refused(error) from error
 
-    def _refused(self, error: OSError) -> DataError:
-        reason = error.strerror or str(error)
-        return DataError(f"{self.folder}: corrupted images cannot be kept there ({reason}); set GKDBENCH_CACHE")
+@dataclass(frozen=True)
+class Work:
+    """What is left to do for a dataset; does a job of it when it is called, in whatever process."""
+
+    dataset: Dataset
+    store: Path
+    of: str
+    jobs: Sequence[Job]
+
+    def __call__(self, job: Job) -> None:
+        """Write one image; DataError where the disk refuses."""
+        index, kind, severity = job
+        content = self._content(job)
+        file = KeptImages(self.store, self.of, kind, severity).file(self.dataset.name(index))
+        write_whole(file, lambda stream: stream.write(content), _WHAT)
+
+    def disk_need(self) -> int:
+        """Return about how many bytes the missing images take, from some of all kinds and severities."""
+        sizes = [len(self._content(job)) for job in self.jobs[:: -(-len(self.jobs) // _SAMPLES)]]
+        return int(len(self.jobs) * (sum(sizes) / len(sizes) + _BLOCK / 2) * _SPARE)
+
+    def _content(self, job: Job) -> bytes:
+        image = corrupted_image(self.dataset, *job)
+        whole, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _FASTEST)
+        assert whole
+        return bytes(content)
 
 
-def encoded(image: NDArray[np.uint8]) -> bytes:
-    """Return an image as the bytes of a PNG."""
-    whole, content = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _FASTEST)
-    assert whole
-    return bytes(content)
+def outstanding(dataset: Dataset, kinds: Sequence[str], severities: Sequence[int], store: Path, of: str) -> Work:
+    """Return which corrupted images of a dataset are missing in a store; begins their folders.
+
+    of: digest of the dataset without its labels, which says whether images that lie there are those wanted.
+    """
+    names = [dataset.name(index) for index in range(len(dataset))]
+    jobs: list[Job] = []
+    for kind in kinds:
+        check_available(kind)
+        for severity in sorted(severities):
+            kept = KeptImages(store, of, kind, severity)
+            kept.begin(names)
+            present = kept.present()
+            jobs += [(n, kind, severity) for n, name in enumerate(names) if kept.file(name).name not in present]
+    return Work(dataset, store, of, jobs)
+
+
+def materialise(
+    work: Work,
+    workers: int,
+    *,
+    pause: Callable[[], None] = lambda: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write the missing images; DataError beforehand where the disk cannot hold them.
+
+    pause is called between images and may raise; the same call later goes on. progress is called with (images done,
+    images in all).
+    """
+    if not work.jobs:
+        return
+    needed = work.disk_need()
+    free = shutil.disk_usage(next(folder for folder in (work.store, *work.store.parents) if folder.exists())).free
+    if free < needed:
+        raise DataError(
+            f"{work.store}: {len(work.jobs)} corrupted images need about {needed / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} GiB are free; set GKDBENCH_CACHE, or leave them to be computed as they are read"
+        )
+    for done, _ in enumerate(results_of(work, work.jobs, workers, pause), start=1):
+        progress(done, len(work.jobs))

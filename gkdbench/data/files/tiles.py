@@ -1,22 +1,20 @@
 """Large aerial pictures as square tiles: decoded once into the cache, then mapped from disk tile by tile."""
 
-import os
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.dataset import Dataset
-from gkdbench.data.files.archives import Member
+from gkdbench.data.dataset import Wrapped
 from gkdbench.data.files.dataset import FilesDataset
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import Raw
 from gkdbench.data.files.pictures import size_of
-from gkdbench.errors import DataError
+from gkdbench.data.files.whole import write_whole
 from gkdbench.identity.digest import READING, digest
 
 
@@ -36,7 +34,7 @@ def starts(length: int, tile: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class TiledDataset(Dataset):
+class TiledDataset(Wrapped):
     """The tiles of every picture of a dataset."""
 
     base: FilesDataset
@@ -85,15 +83,6 @@ class TiledDataset(Dataset):
         """Return the picture's files."""
         return self.base.files(self.tiles[index].picture)
 
-    def pictures(self) -> Iterator[Member]:
-        """Yield the pictures that tiles are cut from."""
-        return self.base.pictures()
-
-    @property
-    def without_image(self) -> int:
-        """How many label files no picture goes with."""
-        return self.base.without_image
-
     def identity(self, contents: Contents) -> list[object]:
         """Return what the pictures are, the side of a tile, and how many tiles there are."""
         return ["tiles", self.tile, len(self.tiles), self.base.identity(contents)]
@@ -112,30 +101,13 @@ class TiledDataset(Dataset):
         """Return a whole picture or its labels, mapped from the cache, where it is put when first asked for."""
         base = self.base
         member = base.images[number] if part == "image" else (base.label_files or [])[number]
-        stored = [str(member.file.resolve()), member.path, _modified(member)]
+        state = member.file.stat()
+        stored = [str(member.file.resolve()), member.path, member.size, state.st_size, state.st_mtime_ns]
         identity = digest([READING, *stored, base.kind, part, base.bits])
         path = self.cache / f"{identity[:24]}.npy"
         if not path.is_file():
             whole = base.image(number) if part == "image" else base.pair(number)[1]
             assert whole is not None
-            _keep(path, whole)
+            write_whole(path, partial(np.save, arr=whole), "decoded pictures")
         found: NDArray[np.uint8] = np.load(path, mmap_mode="r")
         return found
-
-
-def _modified(member: Member) -> list[int]:
-    state = member.file.stat()
-    return [member.size, state.st_size, state.st_mtime_ns]
-
-
-def _keep(path: Path, content: NDArray[np.generic]) -> None:
-    """Write under another name and rename: a reader beside this one never sees half a picture."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
-            np.save(stream, content)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DataError(f"{path.parent}: decoded pictures cannot be kept there ({error.strerror or error})") from error
