@@ -38,7 +38,7 @@ class FolderSplit(Split):
 
     def open(self, opening: "Opening") -> "Dataset":
         """Find all files; a missing folder, image or label is an error now, not later."""
-        from gkdbench.data.folders import open_folders
+        from gkdbench.data.files.opening import open_folders
 
         return open_folders(self, opening)
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.data.augmentation.task_crops import padded, resized_window
+from gkdbench.data.augmentation.plain import padded
+from gkdbench.data.augmentation.task_crops import resized_window
 from gkdbench.spec.augmentation import DetectionViews
 from gkdbench.spec.objects import Objects
 

@@ -85,7 +85,7 @@ def test_a_broken_file_is_named_and_the_rest_is_shown(invoke: Invoke, tiny_bench
     assert result.exit_code == 3 and "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == "gkdbench: benchmark tiny: 2 problems with its data"
     assert f"problem: dusk: {bad}: label id 99 is not in the label map (1536 pixels): another release" in result.stdout
-    assert f"problem: source val: {tiny_benchmark.label('val/0')}: no label file for image 'val/0'" in result.stdout
+    assert f"problem: source val: {tiny_benchmark.data_root}/town: no label file for image 'val/0'" in result.stdout
     table = {line.split("  ")[0]: line for line in result.stdout.splitlines()}
     assert table["source val"].split()[2] == "failed" and table["dusk"].split()[-1] == "1"
     assert Path("tiny-contact-sheet.png").is_file()  # of what can be read
@@ -173,7 +173,7 @@ def test_a_name_that_a_benchmark_and_a_dataset_have(invoke: Invoke, tmp_path: Pa
     assert "cityscapes is a benchmark; the dataset of this name by itself: --dataset\n" in result.stderr
     result = invoke("check", "data", "cityscapes", "--data-root", tmp_path / "data", "--dataset")
     assert result.exit_code == 3 and result.stdout == ""
-    assert "no folder cityscapes or Cityscapes for dataset 'cityscapes' (" in result.stderr.splitlines()[-1]
+    assert "no folder cityscapes or Cityscapes for dataset 'cityscapes'; " in result.stderr.splitlines()[-1]
 
 
 def test_control_c_keeps_what_was_read(

@@ -117,7 +117,7 @@ def test_a_missing_data_root(invoke: Invoke, tiny_benchmark: Any, tmp_path: Path
 def test_missing_labels_stop_before_training(invoke: Invoke, tiny_benchmark: Any) -> None:
     tiny_benchmark.label("test/1").unlink()
     message = one_line(invoke(*tiny_run(tiny_benchmark)), 3)
-    assert message.startswith(f"{tiny_benchmark.label('test/1')}: no label file for image 'test/1'")
+    assert message.startswith(f"{tiny_benchmark.data_root}/town: no label file for image 'test/1'")
     assert not Path("results/stages").exists()
 
 

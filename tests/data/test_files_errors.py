@@ -52,7 +52,7 @@ def test_an_empty_or_wrong_root_says_what_was_expected(tmp_path):
     unpacked(tmp_path / "data/cityscapes", {"notes.txt": b"-"})
     with pytest.raises(
         DataError,
-        match=r"no image of cityscapes val; expected leftImg8bit/\{part\}.* or in an archive; get leftImg8bit",
+        match=r"no image 'leftImg8bit/\{part\}.* in an archive.*; for cityscapes val get leftImg8bit",
     ):
         opened(tmp_path, "cityscapes", "val")
     unpacked(tmp_path / "data/cityscapes", {"leftImg8bit_trainvaltest.tar.gz": b"-"})

@@ -135,8 +135,8 @@ def test_missing_labels_are_found_at_opening(tiny_benchmark: Any) -> None:
     tiny_benchmark.label("train/3").unlink()
     message = fails(lambda: open_part(tiny_benchmark))
     assert message == (
-        f"{tiny_benchmark.label('train/1')}: no label file for image 'train/1' (2 of 5 images of 'labels' have none); "
-        "add what is missing, or name the others in a list"
+        f"{tiny_benchmark.data_root}/town: no label file for image 'train/1' (2 of 5 images have none; expected "
+        "labels/train/1.png); add what is missing, or take the images out"
     )
 
 
@@ -156,7 +156,7 @@ def test_the_size_of_a_damaged_image_is_asked_for_by_its_labels(tiny_benchmark: 
     assert fails(lambda: open_part(tiny_benchmark).labels(0)).startswith(f"{path}: cannot be read as an image (")
     path.unlink()
     path.with_suffix(".jpg").mkdir()  # a folder in its place
-    assert "train/0: image named by" in fails(lambda: open_part(tiny_benchmark))
+    assert "train.txt:1: image 'train/0' not found below" in fails(lambda: open_part(tiny_benchmark))
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("L", 77), ("P", 3), ("RGBA", (1, 2, 3, 255)), ("LA", (9, 255))])
@@ -183,24 +183,26 @@ def test_a_16_bit_image_is_refused_and_not_cut_to_white(tiny_benchmark: Any, wri
     [
         ("", "the list names no image"),
         ("\n# train/0\n  \n", "the list names no image"),
-        ("train/0\ntrain/17\ntrain/18\n", "train/17: image named by {list} not found (2 of 3 missing)"),
-        ("../labels/train/0\n", "image named by {list} not found (1 of 1 missing)"),
-        ("train/0.png\n", "train/0.png: image named by {list} not found (1 of 1 missing)"),
+        ("train/0\ntrain/17\ntrain/18\n", "{list}:2: image 'train/17' not found below {images} (2 of 3 missing)"),
+        ("../labels/train/0\n", "{list}:1: image '../labels/train/0' not found below {images} (1 of 1 missing)"),
+        ("train/0.png\n", "(1 of 1 missing); a line is the name of one image, without suffix"),
+        ("train/1\ntrain/0\ntrain/1\n", "{list}:3: names 'train/1' a second time, after {list}:1"),
     ],
 )
 def test_a_list_that_cannot_be_used(tiny_benchmark: Any, text: str, message: str) -> None:
     path = tiny_benchmark.yaml.parent / "lists" / "train.txt"
     path.write_text(text)
-    assert message.format(list=path) in fails(lambda: open_part(tiny_benchmark))
+    images = tiny_benchmark.data_root / "town" / "images"
+    assert message.format(list=path, images=images) in fails(lambda: open_part(tiny_benchmark))
 
 
 def test_a_list_that_cannot_be_read(tiny_benchmark: Any) -> None:
     path = tiny_benchmark.yaml.parent / "lists" / "train.txt"
     path.write_bytes(b"\xff\xfe")
-    assert fails(lambda: open_part(tiny_benchmark)).startswith(f"{path}:1: cannot be read (")
+    assert fails(lambda: open_part(tiny_benchmark)).startswith(f"{path}: is no text (")
     path.unlink()
     message = fails(lambda: open_part(tiny_benchmark))
-    assert message.endswith("town/lists/train.txt: list of images not found (nor beside the YAML)")
+    assert message.endswith(f"town/lists/train.txt: list of images not found (nor {path})")
 
 
 def test_comments_and_spaces_in_a_list(tiny_benchmark: Any) -> None:

@@ -117,7 +117,7 @@ CASES: list[tuple[Callable[[Towns], None], str, str]] = [
     (truncated, "file", r"images/val/1.png: cannot be read as an image \(.*\); get the file again"),
     (unknown_id, "file", r"labels/val/1.png: label id 77 is not in the label map \(384 pixels\): another .* add it"),
     (other_size, "file", r"labels/val/1.png: label of 24x8 pixels for an image of 24x16 \(.*images/val/1.png\); get"),
-    (missing_label, "opening", r"no label file for image '1' \(1 of 3 images have none; expected labels/val/1.png\)"),
+    (missing_label, "opening", r"no label file for image '1' \(1 of 3 images have none; expected labels/val/1.png\); "),
     (half_extracted, "count", r"towns val has 2 images, expected 3; get or unpack the rest \(https://towns.invalid\)"),
     (loop, "opening", r"images/val/again: a link to a folder that it lies in; remove the link"),
     (duplicated, "opening", r"more.zip:images/val/1.png: a second file for .*stem '1', besides .*images.zip.*; keep"),
@@ -168,7 +168,7 @@ def test_a_split_that_is_not_there_and_one_that_is_damaged(tmp_path: Path) -> No
     towns = make_towns(tmp_path, train)
     health = checked(towns)
     assert health.problems == [] and [split.status for split in health.splits] == ["ok", "absent"]
-    assert "no image of towns val" in health.splits[1].notes[0] and health.splits[1].facts()["images"] is None
+    assert "for towns val get" in health.splits[1].notes[0] and health.splits[1].facts()["images"] is None
     (towns.root / "images.zip").write_bytes(b"PK, but no more")
     damaged = checked(towns)
     assert {problem.kind for problem in damaged.problems} == {"opening"}
@@ -177,7 +177,7 @@ def test_a_split_that_is_not_there_and_one_that_is_damaged(tmp_path: Path) -> No
 
 def test_nothing_is_there(tmp_path: Path) -> None:
     towns = make_towns(tmp_path, {})
-    with pytest.raises(DataError, match=r"no image of towns train; expected images/.* get images.zip, labels.zip from"):
+    with pytest.raises(DataError, match=r"no image 'images/.*; for towns train get images.zip, labels.zip from"):
         checked(towns)
     towns.root.rmdir()
     with pytest.raises(DataError, match=r"no folder towns for dataset 'towns'; towns: get it from https://towns.invalid"):
@@ -248,7 +248,7 @@ def test_folders_of_a_benchmark(tiny_benchmark: Any, write_ids: Any) -> None:
         "source train": "ok", "source val": "failed", "proxy": "failed", "dusk": "ok", "dawn": "failed",
     }  # fmt: skip
     by_split = {problem.split: problem.message for problem in health.problems}
-    said = "val/1.png: no label file for image 'val/1' (1 of 2 images of 'labels' have none); add what"
+    said = "no label file for image 'val/1' (1 of 2 images have none; expected labels/val/1.png); add what"
     assert said in by_split["source val"]
     assert "photo0.jpg: cannot be read (Too many levels of symbolic links)" in by_split["proxy"]
     assert "label of 48x16 pixels for an image of 48x32" in by_split["dawn"]

@@ -312,13 +312,13 @@ def test_counts_are_those_of_the_releases():
 def test_lists_and_files_that_do_not_fit(tmp_path):
     root = mine(tmp_path)
     lists = root / "ImageSets/Main"
-    with pytest.raises(DataError, match=r"Main/trian.txt: list of images not found; there are .*train, val"):
+    with pytest.raises(DataError, match=r"Main/trian.txt: list of images not found \(nor "):
         own(tmp_path, list="trian")
-    with pytest.raises(DataError, match=r"person_train.txt:1: image 'a -1' not found .*a list of one class says -1"):
+    with pytest.raises(DataError, match=r"person_train.txt:1: image 'a -1' not found .*a line is the name of one"):
         own(tmp_path, list="person_train")
     for text, said in (
         ("a\nzz\n", r"new.txt:2: image 'zz' not found below .* \(1 of 2 missing\)"),
-        ("a\na.jpg\n", "new.txt:2: image 'a.jpg' not found.*without folder and suffix"),
+        ("a\na.jpg\n", "new.txt:2: image 'a.jpg' not found.*without suffix"),
         ("a\nb\na\n", "new.txt:3: names 'a' a second time, after .*new.txt:1"),
         ("\n# none\n", "new.txt: the list names no image"),
     ):
@@ -355,7 +355,7 @@ def test_folders_that_are_not_there(tmp_path):
     (tmp_path / "data/mine").mkdir()
     with pytest.raises(DataError, match=r"no image 'JPEGImages/.*say in `images` where they lie"):
         own(tmp_path)
-    with pytest.raises(DataError, match=r"no image of voc test; expected VOCdevkit/VOC.*get VOCtrainval_06-Nov"):
+    with pytest.raises(DataError, match=r"no image 'VOCdevkit/VOC.*for voc test get VOCtrainval_06-Nov"):
         catalogued(tmp_path, "test")
 
 

@@ -1,10 +1,14 @@
 """The plain augmentation: resized or cropped, flipped, brighter or darker."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from gkdbench.spec.augmentation import Augmentation, DetectionViews
+
+Pixels = NDArray[np.uint8]
 
 
 def geometry(
@@ -53,20 +57,26 @@ def _cropped(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Cut a window of `size`; a smaller image is first padded with its mean colour (labels: ignore)."""
     height, width = size
-    missing = [(0, max(0, height - image.shape[0])), (0, max(0, width - image.shape[1]))]
-    if any(after for _, after in missing):
-        padded = np.empty(
-            (image.shape[0] + missing[0][1], image.shape[1] + missing[1][1], 3), np.uint8
-        )
-        padded[:] = image.reshape(-1, 3).mean(axis=0).round()
-        padded[: image.shape[0], : image.shape[1]] = image
-        image = padded
-        if labels is not None:
-            labels = np.pad(labels, missing, constant_values=ignore)
+    whole = max(height, image.shape[0]), max(width, image.shape[1])
+    if image.shape[:2] != whole:
+        image = padded(image, whole, image.reshape(-1, 3).mean(axis=0).round())
+        labels = None if labels is None else padded(labels, whole, ignore)
     top = int(down * (image.shape[0] - height + 1))
     left = int(across * (image.shape[1] - width + 1))
     window = (slice(top, top + height), slice(left, left + width))
     return image[window], None if labels is None else labels[window]
+
+
+def padded(array: Pixels, size: tuple[int, int], value: "NDArray[Any] | int") -> Pixels:
+    """Fill an image or labels up to `size` below and on the right; the very same array where it is as large."""
+    height, width = array.shape[:2]
+    if (height, width) == size:
+        return array
+    whole = np.empty((*size, *array.shape[2:]), np.uint8)
+    whole[:height, :width] = array
+    whole[height:] = value
+    whole[:height, width:] = value
+    return whole
 
 
 def photometry(

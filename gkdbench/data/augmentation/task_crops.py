@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from gkdbench.data.augmentation import photometric
+from gkdbench.data.augmentation.plain import padded
 from gkdbench.data.dataset import Dataset
 from gkdbench.spec.augmentation import IMAGENET_MEAN, TaskCrops
 
@@ -96,18 +97,6 @@ def resized_window(image: Pixels, whole: tuple[int, int], window: tuple[slice, s
     box = (starts[1], starts[0], ends[1], ends[0])
     picture = Pillow.fromarray(np.ascontiguousarray(image[below[0], below[1]]))
     return np.asarray(picture.resize((sizes[1], sizes[0]), Pillow.Resampling.BILINEAR, box=box))
-
-
-def padded(array: Pixels, size: tuple[int, int], value: "Pixels | int") -> Pixels:
-    """Fill an image or labels up to `size` below and on the right; the very same array where it is as large."""
-    height, width = array.shape[:2]
-    if (height, width) == size:
-        return array
-    whole = np.empty((*size, *array.shape[2:]), np.uint8)
-    whole[:height, :width] = array
-    whole[height:] = value
-    whole[:height, width:] = value
-    return whole
 
 
 def _placed(whole: tuple[int, int], size: tuple[int, int], place: NDArray[np.float64]) -> tuple[slice, slice]:

@@ -1,6 +1,5 @@
 """A split of files as a dataset: pairs found when it is opened, pictures decoded when they are asked for."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gkdbench.data.dataset import Dataset
-from gkdbench.data.files.archives import COMPRESSED_TARS, Member
+from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import LabelMap, Raw
 from gkdbench.data.files.lists import read_lists
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
-from gkdbench.data.files.tree import Key, find, find_repairs, name_of, nearly, others_there
+from gkdbench.data.files.tree import Key, Values, find, find_repairs, name_of, nearly, others_there
 from gkdbench.errors import DataError
 from gkdbench.spec.dataset import PLACE, Kind, Layout
 
@@ -63,8 +62,7 @@ class FilesDataset(Dataset):
                 f"{member}: label of {found.shape[1]}x{found.shape[0]} pixels for an image of {size[1]}x{size[0]} "
                 f"({self.images[index]}); get both from one release"
             )
-        rows, columns = (_nearest(new, old) for new, old in zip(size, found.shape, strict=True))
-        return found[rows[:, None], columns[None]]
+        return brought_to(size, found)
 
     def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
         """Return image [H, W, 3] and label content [H, W], each decoded once; see `mapped`."""
@@ -107,11 +105,13 @@ class FilesDataset(Dataset):
         return replace(self, names=self.names[part], images=self.images[part], label_files=labels)
 
 
-def _nearest(new: int, old: int) -> NDArray[np.intp]:
-    found: NDArray[np.intp] = ((np.arange(new) + 0.5) * old / new).astype(np.intp)
+def brought_to(size: tuple[int, int], raw: Raw) -> Raw:
+    """Return a label's content at another size: of every pixel's centre the nearest neighbour."""
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, raw.shape, strict=True)
+    )
+    found: Raw = raw[rows[:, None], columns[None]]
     return found
-
-
 
 
 class NoLabels(DataError):
@@ -121,7 +121,7 @@ class NoLabels(DataError):
 def open_files(
     root: Path,
     layout: Layout,
-    only: Mapping[str, Sequence[str]],
+    only: Values,
     *,
     held: tuple[Kind, LabelMap] | None,
     resizes_labels: bool = False,
@@ -141,21 +141,8 @@ def open_files(
     keys = list(images)
     label_files, without = None, 0
     if layout.labels is not None and held is not None:
-        places = set(PLACE.findall(layout.labels))
-        found = {frozenset(key): member for key, member in _labels(root, layout, layout.labels, only).items()}
-        wanted = [frozenset((place, value) for place, value in key if place in places) for key in keys]
-        missing = [key for key, pairs in zip(keys, wanted, strict=True) if pairs not in found]
-        if missing:
-            kind_of_error = NoLabels if len(missing) == len(keys) else DataError
-            lacking = filled(layout.labels, dict(missing[0]))
-            near = nearly(lacking, {filled(layout.labels, dict(pairs)): found[pairs] for pairs in found})
-            there = others_there(root, layout.labels, only) if near is None else f"; {near} differs in case"
-            raise kind_of_error(
-                f"{root}: no label file for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
-                f"have none; expected {lacking}{there}){expected}"
-            )
-        label_files = [found[pairs] for pairs in wanted]
-        without = len(found.keys() - set(wanted))
+        found = _labels(root, layout, layout.labels, only)
+        label_files, without = partners(root, layout.labels, keys, found, only, expected)
     names = [name_of(key, only) for key in keys]
     kind, label_map = held or ("ids", None)
     templates = (layout.images, layout.labels if held is not None else None, layout.labels_in)
@@ -165,7 +152,29 @@ def open_files(
     )  # fmt: skip
 
 
-def _labels(root: Path, layout: Layout, template: str, only: Mapping[str, Sequence[str]]) -> dict[Key, Member]:
+def partners(
+    root: Path, template: str, keys: Sequence[Key], found: Mapping[Key, Member], only: Values, expected: str = ""
+) -> tuple[list[Member], int]:
+    """Return the label file of every image, and how many label files no image goes with.
+
+    DataError where some are missing, NoLabels where all are; `expected` ends the message.
+    """
+    places = set(PLACE.findall(template))
+    labels = {frozenset(key): member for key, member in found.items()}
+    wanted = [frozenset(pair for pair in key if pair[0] in places) for key in keys]
+    missing = [key for key, pairs in zip(keys, wanted, strict=True) if pairs not in labels]
+    if missing:
+        lacking = filled(template, dict(missing[0]))
+        near = nearly(lacking, {filled(template, dict(key)): member for key, member in found.items()})
+        there = others_there(root, template, only) if near is None else f"; {near} differs in case"
+        raise (NoLabels if len(missing) == len(keys) else DataError)(
+            f"{root}: no label file for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
+            f"have none; expected {lacking}{there}){expected}; add what is missing, or take the images out"
+        )
+    return [labels[pairs] for pairs in wanted], len(labels.keys() - set(wanted))
+
+
+def _labels(root: Path, layout: Layout, template: str, only: Values) -> dict[Key, Member]:
     found = find(root, template, only, repairs=layout.repairs, within=layout.labels_in)
     repairs = find_repairs(root, template, only, layout.repairs) if layout.repairs else None
     if repairs is None:
@@ -183,8 +192,3 @@ def _labels(root: Path, layout: Layout, template: str, only: Mapping[str, Sequen
 def filled(template: str, values: Mapping[str, str]) -> str:
     """Return a template with values in its placeholders."""
     return PLACE.sub(lambda match: values[match[1]], template)
-
-
-def packed_otherwise(root: Path) -> list[str]:
-    """Return archives in a folder that cannot be read in place."""
-    return sorted(entry.name for entry in os.scandir(root) if entry.name.lower().endswith(COMPRESSED_TARS))

@@ -1,6 +1,5 @@
 """Lists of images: text files that say which of the files that a template finds are of a split."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from gkdbench.errors import DataError
 from gkdbench.spec.dataset import PLACE
 
 Pairs = frozenset[tuple[str, str]]
-_OF_ONE_CLASS = re.compile(r"\s-?[01]$")
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ def read_lists(root: Path, template: str, only: Values, *, beside: Path | None =
                 + (f"there it is {', '.join(there[:8])}" if there else "there is none at all")
             )
     if not found:
-        raise DataError(f"{root / template}: list of images not found{_others(root, template)}{expected}")
+        beside_it = "" if own is None else f" (nor {own})"
+        raise DataError(f"{root / template}: list of images not found{beside_it}{expected}")
     lines: dict[Pairs, str] = {}
     for key, member in found.items():
         for where, stem in _lines(member):
@@ -96,24 +95,11 @@ def _lines(member: Member) -> Iterator[tuple[str, str]]:
 def _missing(missing: Sequence[Pairs], listed: Listed, root: Path, images: Mapping[Key, Member]) -> str:
     stem = _stem(missing[0])
     near = nearly(stem, {dict(key)[STEM]: member for key, member in images.items()})
-    advice = f"; {near} differs in case" if near is not None else ""
-    if _OF_ONE_CLASS.search(stem):
-        advice = "; a list of one class says -1, 0 or 1 beside each image: give the list of the split itself"
-    elif "/" in stem or Path(stem).suffix.lower() in (".jpg", ".jpeg", ".png", ".xml"):
-        advice = "; lines name files without folder and suffix"
+    advice = "a line is the name of one image, without suffix" if near is None else f"{near} differs in case"
     return (
         f"{listed.lines[missing[0]]}: image {stem!r} not found below {root} ({len(missing)} of {len(listed.lines)} "
-        f"missing){advice}"
+        f"missing); {advice}"
     )
-
-
-def _others(root: Path, template: str) -> str:
-    """Say which lists lie where one is missing."""
-    folder, _, _ = template.rpartition("/")
-    if PLACE.search(template):
-        return ""
-    there = values_of(root, f"{folder}/{{stem}}.txt" if folder else "{stem}.txt", STEM)
-    return f"; there are {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}" if there else ""
 
 
 def _stem(pairs: Pairs) -> str:

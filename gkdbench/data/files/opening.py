@@ -1,19 +1,26 @@
 """Opening a split of files: its root below the data root, the layout that lies there, what the labels mean."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from posixpath import normpath
 
 from gkdbench.data.dataset import Absent, Dataset, Opening
-from gkdbench.data.files.dataset import FilesDataset, NoLabels, open_files, packed_otherwise
+from gkdbench.data.files.archives import COMPRESSED_TARS
+from gkdbench.data.files.dataset import FilesDataset, NoLabels, open_files, partners
 from gkdbench.data.files.label_map import meaning
+from gkdbench.data.files.lists import read_lists
 from gkdbench.data.files.tiles import TiledDataset
-from gkdbench.data.files.tree import Values, archives, find, others_there, values_of
+from gkdbench.data.files.tree import Values, archives, find, find_below, name_of, others_there, values_of
 from gkdbench.data.files.variants import HalvedDataset
-from gkdbench.data.readers import DatasetSplit, FilesSplit
+from gkdbench.data.readers import DatasetSplit, FilesSplit, FolderSplit
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.dataset import DatasetEntry, Layout
 from gkdbench.spec.dataset_catalogue import DatasetSource, find_dataset
 from gkdbench.spec.documents import nearest
+
+IMAGES, LABELS = (".png", ".jpg", ".jpeg"), (".png",)
+"""What counts below folders."""
 
 
 def open_dataset(split: DatasetSplit, opening: Opening) -> Dataset:
@@ -37,10 +44,15 @@ def open_dataset(split: DatasetSplit, opening: Opening) -> Dataset:
             continue
         if opened is not None:
             return opened.cut(split.first)
+    only = values_for(layouts[0], split) if layouts else {}
     for template, said in entry.wrong.items():
-        if layouts and find(root, template, values_for(layouts[0], split)):
+        if find(root, template, only):
             raise DataError(f"{root}: {said}")
-    raise unlabelled or Absent(_absent(root, source, split, layouts))
+    if unlabelled is not None:
+        raise unlabelled
+    images = layouts[0].images if layouts else split.split
+    said = f"{none_there(root, images, only)}{not_there(root, entry)}"
+    raise Absent(f"{said}; for {split.dataset} {split.split} get {', '.join(entry.files) or 'it'} from {entry.home}")
 
 
 def _open_layout(
@@ -111,17 +123,53 @@ def open_own(split: FilesSplit, opening: Opening) -> FilesDataset:
     return opened
 
 
+def open_folders(split: FolderSplit, opening: Opening) -> FilesDataset:
+    """Pair all images below a folder, or those of a list, with labels of the same relative names."""
+    root = opening.root(split.root)
+    template = normpath(f"{split.images}/{{stem}}.png")
+    images = find_below(_folder(root / split.images, "image folder", opening), IMAGES)
+    if not images:
+        there = others_there(root, template, {})
+        raise DataError(f"{root / split.images}: no PNG or JPEG images{there}; is the data unpacked there?")
+    if split.list is not None:
+        images = read_lists(root, split.list, {}, beside=opening.beside).chosen(images, root / split.images)
+    label_files, label_map, without = None, None, 0
+    if split.labels is not None and opening.labelled:
+        found = find_below(_folder(root / split.labels, "label folder", opening), LABELS)
+        template = normpath(f"{split.labels}/{{stem}}.png")
+        label_files, without = partners(root, template, list(images), found, {})
+        _, label_map = meaning(None, opening.labels, split.root)
+    return FilesDataset(
+        root,
+        [name_of(key, {}) for key in images],
+        list(images.values()),
+        label_files,
+        label_map=label_map,
+        without_image=without if split.list is None else 0,
+        templates=("folders",),
+        bits=split.bits,
+    )
+
+
+def _folder(path: Path, what: str, opening: Opening) -> Path:
+    if not path.is_dir():
+        raise DataError(f"{path}: {what} not found{opening.how}")
+    return path
+
+
 def none_there(root: Path, template: str, only: Values) -> str:
     """Say that a template finds no image, and what lies there instead."""
     for place, values in only.items():
         there = values_of(root, template, place)
         if there:
-            more = ", ..." if len(there) > 8 else ""
             asked = f"{root}: no image {template!r} with {place} {' or '.join(values)}"
-            return f"{asked}; there it is {', '.join(there[:8])}{more}"
+            return f"{asked}; there it is {', '.join(there[:8])}{', ...' if len(there) > 8 else ''}"
     names = [path.name for path in archives(root)]
     packed = f"{', '.join(names[:4])}{', ...' if len(names) > 4 else ''}" if names else "an archive"
-    return f"{root}: no image {template!r}, neither unpacked nor in {packed}{others_there(root, template, only)}"
+    closed = sorted(entry.name for entry in os.scandir(root) if entry.name.lower().endswith(COMPRESSED_TARS))
+    advice = f"; unpack {closed[0]} first: it cannot be read in place" if closed else ""
+    others = others_there(root, template, only)
+    return f"{root}: no image {template!r}, neither unpacked nor in {packed}{others}{advice}"
 
 
 def _root(source: DatasetSource, split: DatasetSplit, opening: Opening) -> Path:
@@ -139,19 +187,3 @@ def not_there(root: Path, entry: DatasetEntry) -> str:
     present = {path.name for path in archives(root)}
     absent = [name for name in entry.files if name not in present]
     return f"; not there: {', '.join(absent)}" if absent and len(absent) < len(entry.files) else ""
-
-
-def _absent(root: Path, source: DatasetSource, split: DatasetSplit, layouts: list[Layout]) -> str:
-    """Say that a split has no image at all, where they were expected, and what to do."""
-    expected = list(dict.fromkeys(layout.images for layout in layouts))
-    packed = packed_otherwise(root)
-    advice = (
-        f"unpack {packed[0]} first: it cannot be read in place"
-        if packed
-        else f"get {', '.join(source.entry.files) or 'it'} from {source.entry.home}"
-    )
-    there = others_there(root, layouts[0].images, values_for(layouts[0], split)) if layouts else ""
-    return (
-        f"{root}: no image of {split.dataset} {split.split}; expected {' or '.join(expected)}, unpacked or in an "
-        f"archive{there}{not_there(root, source.entry)}; {advice}"
-    )

@@ -53,6 +53,12 @@ def find(
     return _ordered({**_each_once(packed), **_each_once(unpacked)})
 
 
+def find_below(folder: Path, suffixes: Collection[str]) -> dict[Key, Member]:
+    """Return all files of some kinds below a folder, in order of their paths; stems are paths without suffix."""
+    parts = ((*os.path.splitext(member.path), member) for member in files_below(folder))
+    return _each_once((((STEM, normal(path)),), member) for path, end, member in parts if end.lower() in suffixes)
+
+
 def find_repairs(root: Path, template: str, only: Values, repairs: str) -> dict[Key, Member] | None:
     """Return the files that replace others: those in a folder or archive of this name, which may lie in any folders.
 
@@ -99,17 +105,9 @@ def others_there(root: Path, template: str, only: Values) -> str:
         return ""
     every, spellings = f"{folder}/{{any}}" if folder else "{any}", _spellings(only)
     found = chain(_unpacked(root, every, spellings), _in_archives(archives(root), every, spellings))
-    return _others([dict(key)["any"] for key, _ in found], (Path(name).suffix.lower(),))
-
-
-def others_said(folder: Path, suffixes: Sequence[str]) -> str:
-    """Say, for a message, which files of other kinds than these lie anywhere below a folder."""
-    return _others([member.path for member in files_below(folder)], suffixes)
-
-
-def _others(names: Iterable[str], suffixes: Sequence[str]) -> str:
+    ends = [Path(dict(key)["any"]).suffix for key, _ in found]
     # archives beside unpacked folders were never meant
-    kinds = Counter(end for end in (Path(name).suffix for name in names) if end.lower() not in (*suffixes, *SUFFIXES))
+    kinds = Counter(end for end in ends if end.lower() not in (Path(name).suffix.lower(), *SUFFIXES))
     said = [f"{count} {end or 'suffixless'} file{'s' if count > 1 else ''}" for end, count in kinds.most_common(3)]
     return f"; {' and '.join(said)} {'is' if kinds.total() == 1 else 'are'} there" if said else ""
 
@@ -129,47 +127,16 @@ def at(root: Path, paths: Collection[str]) -> dict[str, Member]:
     """Return those of some paths below a root that are there: unpacked, else in an archive in which folders may stand
     before them. DataError where there are two for one path.
     """
-    files = ((name, root / name) for name in paths)
-    found = {name: Member(name, file.stat().st_size, file) for name, file in files if file.is_file()}
-    wanted: dict[str, list[str]] = {}  # as folders and suffixes are compared -> paths
-    for name in paths:
-        if name not in found:
-            wanted.setdefault(_near(name), []).append(name)
-    folders = dict.fromkeys(name.rpartition("/")[0] for names in wanted.values() for name in names)
-    unpacked = (
-        (_near(member.path), member)
-        for folder in folders
-        for _, member in _unpacked(root, f"{folder}/{{file}}" if folder else "{file}", {})
-    )
-    packed = (
-        (tail, member)
-        for archive in (archives(root) if wanted else ())
-        for member in members(archive)
-        if not hidden(member.path)
-        for tail in _tails(_near(member.path))
-    )
-    for candidates in (unpacked, packed):
-        there: dict[str, Member] = {}
-        for near, member in candidates:
-            for name in wanted.get(near, ()):
-                if name in found:
-                    continue
-                if name in there:
-                    raise DataError(f"{member}: a second file for {name!r}, besides {there[name]}; keep one of them")
-                there[name] = member
-        found = {**there, **found}
-    return found
-
-
-def _near(path: str) -> str:
-    folder, slash, file = normal(path).rpartition("/")
-    stem, dot, suffix = file.rpartition(".")
-    return f"{folder.casefold()}{slash}{stem}{dot}{suffix.lower()}"
-
-
-def _tails(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[first:]) for first in range(len(parts))]
+    wanted: dict[str, dict[str, str]] = {}  # template -> stem -> path
+    for path in paths:
+        folder, slash, name = path.rpartition("/")
+        stem, suffix = os.path.splitext(name)
+        wanted.setdefault(f"{folder}{slash}{{{STEM}}}{suffix}", {})[stem] = path
+    return {
+        stems[dict(key)[STEM]]: member
+        for template, stems in wanted.items()
+        for key, member in find(root, template, {STEM: stems}).items()
+    }
 
 
 def values_of(root: Path, template: str, place: str) -> list[str]:

@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from gkdbench.data.dataset import Dataset, Progress, Wrapped
 from gkdbench.data.files.archives import Member
+from gkdbench.data.files.dataset import brought_to
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import Raw
 from gkdbench.spec.objects import Objects
@@ -30,13 +31,8 @@ class HalvedDataset(Wrapped):
     def pair(self, index: int) -> tuple[NDArray[np.uint8], Raw | None]:
         """Return image and label content at half size."""
         image, raw = self.base.pair(index)
-        if raw is None:
-            return self._small(image), None
-        height, width = image.shape[0] // 2, image.shape[1] // 2
-        # the centre of every second-size pixel, as nearest neighbour picks it
-        rows = ((np.arange(height) + 0.5) * raw.shape[0] / height).astype(np.intp)
-        columns = ((np.arange(width) + 0.5) * raw.shape[1] / width).astype(np.intp)
-        return self._small(image), raw[rows[:, None], columns[None]]
+        half = image.shape[0] // 2, image.shape[1] // 2
+        return self._small(image), None if raw is None else brought_to(half, raw)
 
     def mapped(self, raw: Raw, index: int) -> NDArray[np.uint8]:
         """Return class indices of a label's content."""
