@@ -133,8 +133,6 @@ def test_the_contract_is_a_leaf() -> None:
 def test_parts_that_must_start_fast_import_no_torch_at_the_top(part: str) -> None:
     slow = {"torch", "torchvision", "timm", "lightning_fabric"}
     for file in python_files(f"gkdbench/{part}"):
-        if file.name == "workshop.py":  # opened only when something is left to train
-            continue
         tops = {alias for node in ast.parse(file.read_text()).body for alias in _tops(node)}
         assert not tops & slow, file
 

@@ -1,21 +1,18 @@
 """`gkdbench run`: train and judge a selection of runs; repeat it to fill the gaps."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gkdbench.cli.console import command, print_json, print_table, say
-from gkdbench.errors import DataError, GkdbenchError, Interrupted, UsageError
+from gkdbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from gkdbench.data.dataset import DataPlace
-    from gkdbench.identity.run import Known
-    from gkdbench.run.finished import Finished
-    from gkdbench.run.store import Store
+    from gkdbench.run.schedule import Outcome
     from gkdbench.spec.selection import RunSpec, Selection
 
 MOST_SEEDS = 1000
@@ -66,11 +63,11 @@ def run(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Train and judge methods; finished work is reused, so repeating a command continues it."""
-    from gkdbench.data.dataset import DataPlace
-    from gkdbench.run.store import Store
-    from gkdbench.spec.method_names import warnings_for
+    from gkdbench.cli.display import choose_display
+    from gkdbench.run.schedule import Hardware, Plan
     from gkdbench.spec.selection import Selection, parse_weights, resolve
 
+    hardware = Hardware(device, devices, threads, workers)
     if repeat:
         if method or setting or pair or weights or decoder or preset or targets or tta or option or seeds:
             raise UsageError("--from repeats a run as recorded; leave out --method, --seeds, -o and the like")
@@ -94,28 +91,25 @@ def run(
         )
     else:
         raise UsageError("say what to run: --method NAME (gkdbench list methods), or --from RECORD")
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {device}: must be auto, cpu or cuda")
-    specs = resolve(selection)
-    names = (*selection.methods, *(spec.teacher_method for spec in specs))
-    for line in dict.fromkeys(line for name in names for line in warnings_for(name)):
-        say(f"gkdbench: warning: {line}")
+    plan = Plan(selection, tuple(resolve(selection)), results, data_root, fresh)
     if download:
-        _download(specs)
-    store, place = Store(results), DataPlace(data_root)
-    store.check()
-    hardware = {"device": device, "devices": devices, "threads": threads, "workers": workers}
-    finished, failures = _run_all(specs, store, place, fresh, hardware, selection)
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # set for each process of a multi-device run
-        _conclude(finished, results, not no_report, as_json)
+        _download(plan.specs)
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # set for each process of a multi-device run
+    outcomes: list[Outcome] = []
+    for outcome in plan.run(hardware, choose_display):
+        if outcome.error is not None and len(plan.specs) == 1:
+            raise outcome.error
+        outcomes.append(outcome)
+        if first:
+            say(outcome.line)
+    if first:
+        _conclude(outcomes, results, not no_report, as_json)
+    failures = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failures:
-        worst = max(failures, key=lambda e: e.exit_code)
-        if as_json and not finished:
-            raise worst  # so that there is one JSON document, and it says what went wrong
-        raise typer.Exit(worst.exit_code)
+        raise typer.Exit(max(error.exit_code for error in failures))
 
 
-def _download(specs: "list[RunSpec]") -> None:
+def _download(specs: "Sequence[RunSpec]") -> None:
     from gkdbench.models.weight_files import download_weights
 
     models = {model.name: model for spec in specs for model in (spec.teacher, spec.student)}
@@ -158,124 +152,16 @@ def _repeated(name: str, results: Path, benchmark: str, skip_check: bool) -> "Se
     return selection
 
 
-def _run_all(
-    specs: "list[RunSpec]", store: "Store", place: "DataPlace", fresh: bool, hardware: dict[str, Any],
-    selection: "Selection"
-) -> "tuple[list[Finished], list[GkdbenchError]]":
-    """Answer finished runs at once; import torch only if something is left to do."""
-    from gkdbench.identity.run import DataDigests, Known, run_digest, run_id
-    from gkdbench.run.finished import Finished, finished_run
-
-    finished: list[Finished] = []
-    failures: list[GkdbenchError] = []
-    work: list[RunSpec] = []
-    known: Known = {}
-    absent: dict[str, DataError] = {}
-    for spec in specs:
-        try:
-            found = None if fresh else finished_run(spec, store, DataDigests(spec, place, known), say)
-        except DataError as error:  # other benchmarks may have their data
-            absent.setdefault(str(error), error)
-            continue
-        if found is None:
-            work.append(spec)
-        else:
-            say(f"{found.record.run_id}: cached")
-            finished.append(found)
-    if absent and not work and not finished:
-        raise next(iter(absent.values()))
-    for fault in absent.values():
-        say(f"gkdbench: {fault}")
-        failures.append(fault)
-    if not work:
-        return finished, failures
-    store.prepare()
-    hardware["threads"] = hardware["threads"] or _default_threads()
-    os.environ["OMP_NUM_THREADS"] = str(hardware["threads"])  # read when torch is imported
-    from gkdbench.cli.workshop import open_workshop
-
-    with open_workshop(store, place, hardware, fresh=fresh) as shop:
-        shop.digests.update(known)
-        from gkdbench.run.data_check import benchmark_of, data_faults
-        from gkdbench.run.runner import run as execute
-
-        first = shop.fabric.is_global_zero  # the others would read the same files
-        faults = data_faults(work, place, shop.display, selection.benchmarks, shop.stop.check) if first else {}
-        faults = shop.fabric.broadcast(faults)
-        if len(faults) == 1 and not finished and all(benchmark_of(spec) in faults for spec in work):
-            raise next(iter(faults.values()))
-        for wrong in faults.values():  # the runs of other benchmarks go on
-            shop.display.say(f"gkdbench: {wrong}")
-            failures.append(wrong)
-        work = [spec for spec in work if benchmark_of(spec) not in faults]
-        for spec in _broken_first(work, place, selection.methods, known):
-            try:
-                result = execute(spec, shop)
-            except Interrupted:
-                raise
-            except GkdbenchError as error:
-                # a broken run must not take the others of a matrix with it
-                if len(specs) == 1:
-                    raise
-                shop.display.say(f"gkdbench: {spec.method.name} ({spec.setting}, seed {spec.seed}): {error}")
-                failures.append(error)
-                record = store.record(run_id(spec, run_digest(spec, DataDigests(spec, place, known))))
-                if record is not None:
-                    finished.append(Finished(record, cached=False))
-                continue
-            finished.append(result)
-            reason = f": {result.record.reason}" if result.record.reason else ""
-            shop.display.say(f"{result.record.run_id}: {result.record.status}{reason}")
-    return finished, failures
-
-
-def _broken_first(
-    work: "list[RunSpec]", place: "DataPlace", named: "Collection[str]", digests: "Known"
-) -> "list[RunSpec]":
-    """Put runs that cannot even be planned before the others: their message comes before hours of training.
-
-    Where only shared teachers that nobody named would be left, these are left out.
-    """
-    from gkdbench.errors import Unsupported
-    from gkdbench.identity.run import DataDigests
-    from gkdbench.run.plan import plan_run
-
-    known: dict[tuple[str, ...], bool] = {}
-
-    def broken(spec: "RunSpec") -> bool:
-        key = (spec.method.name, str(spec.options), spec.setting, spec.benchmark.name)
-        if key not in known:
-            known[key] = False
-            try:
-                plan_run(spec, DataDigests(spec, place, digests), None)
-            except Unsupported:
-                pass
-            except (Exception, SystemExit):  # the run itself says what is wrong, and records it
-                known[key] = True
-        return known[key]
-
-    first = [spec for spec in work if broken(spec)]
-    rest = [spec for spec in work if not broken(spec)]
-    if first and all(spec.method.name == spec.teacher_method and spec.method.name not in named for spec in rest):
-        rest = []
-    return [*first, *rest]
-
-
-def _default_threads() -> int:
-    """Return OMP_NUM_THREADS, else the number of cores, four at most: small models gain nothing beyond."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() and int(given) > 0 else min(os.cpu_count() or 1, 4)
-
-
-def _conclude(
-    finished: "list[Finished]", results: Path, with_report: bool, as_json: bool
-) -> None:
+def _conclude(outcomes: "Sequence[Outcome]", results: Path, with_report: bool, as_json: bool) -> None:
     from gkdbench.report.build import build_report
     from gkdbench.report.terminal import terminal_tables
 
-    if not finished:
+    records = [outcome.record for outcome in outcomes if outcome.record is not None]
+    if not records:
+        if as_json:
+            worst = max((one.error for one in outcomes if one.error is not None), key=lambda error: error.exit_code)
+            print_json({"error": str(worst), "exit_code": worst.exit_code})
         return
-    records = [one.record for one in finished]
     if as_json:
         print_json([record.model_dump(mode="json", by_alias=True) for record in records])
     else:
@@ -288,7 +174,7 @@ def _conclude(
         try:
             built = build_report(results, results / "report")
         except DataError as error:
-            if not all(one.cached for one in finished):
+            if not all(outcome.cached for outcome in outcomes if outcome.record is not None):
                 raise
             say(f"gkdbench: warning: no report: {error}")  # nothing is new in it
             return

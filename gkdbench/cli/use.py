@@ -31,21 +31,24 @@ def predict(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Write what a run's model predicts for a split: label maps in the ids of the data, or boxes as COCO's JSON."""
+    from gkdbench.run.schedule import Hardware
     from gkdbench.spec.catalogue import find_benchmark
 
+    hardware = Hardware(device)
     model = _model(run, results, benchmark)
     source = find_benchmark(benchmark) if benchmark else model.spec.source
     from gkdbench.cli.display import choose_display
     from gkdbench.data.dataset import DataPlace
     from gkdbench.detection.prediction import FoundFiles
     from gkdbench.run.prediction import write_predictions
+    from gkdbench.run.workshop import torch_device
 
     display = choose_display()
     display.begin(f"{model.record.run_id}: {source.benchmark.name}, {target}")
     where = out or Path("predictions") / model.record.run_id / target
     made = write_predictions(
-        model, source, target, where, place=DataPlace(data_root), device=_device(device), overlays=overlays,
-        meter=lambda done, total: display.progress(done, total, target)
+        model, source, target, where, place=DataPlace(data_root), device=torch_device(hardware.device),
+        overlays=overlays, meter=lambda done, total: display.progress(done, total, target)
     )  # fmt: skip
     if isinstance(made, FoundFiles):
         _tell_found(made, as_json)
@@ -129,13 +132,3 @@ def _model(run: str, results: Path, benchmark: str) -> Any:
     if model.doubt:
         say(f"gkdbench: warning: {model.doubt}")
     return model
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device {name}: must be auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no CUDA device; use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

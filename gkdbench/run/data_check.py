@@ -12,7 +12,7 @@ from gkdbench.data.corruptions.corrupt import check_available
 from gkdbench.data.dataset import DataPlace
 from gkdbench.errors import DataError, GkdbenchError, UsageError
 from gkdbench.run.plan import build_pair, make_stages
-from gkdbench.run.stages import Display
+from gkdbench.run.schedule import Display
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.selection import UNCHECKED, RunSpec
 

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from gkdbench.contract import Pair, Side, Stage
+from gkdbench.data.dataset import DataPlace
 from gkdbench.data.seeds import seed_of
 from gkdbench.errors import DataError, GkdbenchError, Unsupported, UsageError
-from gkdbench.identity.run import DataDigests
+from gkdbench.identity.run import DataDigests, Known, run_digest
 from gkdbench.identity.stage import stage_digest
 from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
@@ -18,6 +19,7 @@ from gkdbench.models.network import Network
 from gkdbench.run.method_code import contained, load_factory
 from gkdbench.spec.augmentation import kind_of, kinds_that_move
 from gkdbench.spec.catalogue import ModelSource
+from gkdbench.spec.method_names import find_method
 from gkdbench.spec.recipe import STAGE_NAMES, Sight, StageRecipe
 from gkdbench.spec.selection import RunSpec
 
@@ -39,13 +41,55 @@ class PlannedStage:
 class RunPlan:
     """All stages of a run."""
 
+    spec: RunSpec
     pair: Pair
     stages: tuple[PlannedStage, ...]
+    teacher: "RunPlan | None" = None
+    """The run that makes the shared teacher; None: this one."""
 
-    @property
-    def notes(self) -> list[str]:
-        """What the stages have to say."""
-        return [note for planned in self.stages for note in planned.stage.notes]
+
+class Planner:
+    """Plans each run of a command once: ahead of all, to find what cannot be done, or when its turn has come."""
+
+    def __init__(self, place: DataPlace, digests: Known) -> None:
+        self._place, self._digests = place, digests
+        self._ahead: dict[str, RunPlan | BaseException] = {}
+        self._teachers: dict[str, RunPlan] = {}
+
+    def data(self, spec: RunSpec) -> DataDigests:
+        """Return the digests of a run's splits."""
+        return DataDigests(spec, self._place, self._digests)
+
+    def look_ahead(self, spec: RunSpec) -> BaseException | None:
+        """Plan a run that will be asked for; return what keeps it from being done."""
+        try:
+            self._ahead[run_digest(spec, self.data(spec))] = self.plan(spec)
+        except (Exception, SystemExit) as error:
+            self._ahead[run_digest(spec, self.data(spec))] = error
+            return error
+        return None
+
+    def plan(self, spec: RunSpec) -> RunPlan:
+        """Lay out a run and the shared teacher's, or hand out what was laid out ahead; raise what keeps it from it."""
+        ahead = self._ahead.pop(run_digest(spec, self.data(spec)), None)
+        if isinstance(ahead, BaseException):
+            raise ahead
+        if ahead is not None:
+            return ahead
+        other = teacher_of(spec)
+        if (spec.method.code_digest, spec.method.function) == (other.method.code_digest, other.method.function):
+            return plan_run(spec, self.data(spec), None)
+        key = run_digest(other, self.data(other))
+        if key not in self._teachers:
+            self._teachers[key] = plan_run(other, self.data(other), None)
+        teacher = self._teachers[key]
+        return replace(plan_run(spec, self.data(spec), teacher.stages[-1].digest), teacher=teacher)
+
+
+def teacher_of(spec: RunSpec) -> RunSpec:
+    """Return the run that makes this run's shared teacher."""
+    method = find_method(spec.teacher_method, f"setting {spec.setting!r}, teacher_method")
+    return replace(spec, method=method, options=method.parse_options({}, "teacher"), seed=spec.teacher_seed)
 
 
 def build_pair(spec: RunSpec) -> Pair:
@@ -219,7 +263,7 @@ def plan_run(spec: RunSpec, data: DataDigests, teacher_head: str | None) -> RunP
         planned.append(own)
         parent = own.digest
         head_parent = own.digest if stage.uses_head() else head_parent
-    return RunPlan(pair, tuple(planned))
+    return RunPlan(spec, pair, tuple(planned))
 
 
 def _stages(spec: RunSpec, pair: Pair) -> list[Stage]:

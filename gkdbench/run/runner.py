@@ -1,6 +1,5 @@
 """From a resolved run to its record: stages, evaluation on every split, summary. One run at a time."""
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -15,21 +14,21 @@ from gkdbench.data.dataset import open_split
 from gkdbench.engine.loop import any_rank
 from gkdbench.engine.passes import in_precision
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, Unsupported
-from gkdbench.identity.run import DataDigests, run_digest, run_id
+from gkdbench.identity.run import run_digest, run_id
 from gkdbench.models.network import Network
 from gkdbench.run import curves, environment, scales
 from gkdbench.run.examples import Examples
 from gkdbench.run.files import remove_temporaries
 from gkdbench.run.finished import Finished, finished_run
 from gkdbench.run.judging import Conditions, Judge, judge_of
-from gkdbench.run.plan import RunPlan, plan_run
+from gkdbench.run.plan import RunPlan
 from gkdbench.run.record import Record, RunSpecRecord, SplitResult, StageRecord
 from gkdbench.run.scoring import corruptions, summarise
-from gkdbench.run.stages import StageRunner, Workshop, fit_for_judging, initial_network, restore
+from gkdbench.run.stages import StageRunner, fit_for_judging, initial_network, restore
 from gkdbench.run.store import Artefact
+from gkdbench.run.workshop import Workshop
 from gkdbench.spec.benchmark import IN_DOMAIN
 from gkdbench.spec.inference import Inference
-from gkdbench.spec.method_names import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.split import Split
 from gkdbench.spec.task import TASKS
@@ -44,7 +43,7 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
 
     Raises Interrupted on a signal, GkdbenchError where the run fails; both leave a record that says so.
     """
-    data = DataDigests(spec, shop.place, shop.digests)
+    data = shop.planner.data(spec)
     found = None if shop.fresh else finished_run(spec, shop.store, data)
     if found is not None:
         return found
@@ -59,13 +58,13 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
             return found
         if shop.fabric.is_global_zero:
             remove_temporaries(shop.store.run_folder(run_id(spec, identity)), alone=True)
-        return Finished(_recorded(spec, shop, data, identity), cached=False)
+        return Finished(_recorded(spec, shop, identity), cached=False)
 
 
-def _recorded(spec: RunSpec, shop: Workshop, data: DataDigests, identity: str) -> Record:
+def _recorded(spec: RunSpec, shop: Workshop, identity: str) -> Record:
     record = _blank_record(spec, identity, shop)
     try:
-        _execute(spec, shop, data, record)
+        _execute(spec, shop, record)
         record.status, record.reason = "done", None
     except Unsupported as error:
         record.status, record.reason = "unsupported", str(error)
@@ -101,14 +100,8 @@ def _close(record: Record, shop: Workshop) -> None:
         shop.store.write_record(record)
 
 
-def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -> None:
-    teacher_spec = teacher_of(spec)
-    same = (spec.method.code_digest, spec.method.function)
-    is_teacher = same == (teacher_spec.method.code_digest, teacher_spec.method.function)
-    teacher_data = DataDigests(teacher_spec, shop.place, shop.digests)
-    teacher_plan = None if is_teacher else plan_run(teacher_spec, teacher_data, None)
-    teacher_head = teacher_plan.stages[-1].digest if teacher_plan else None
-    plan = plan_run(spec, data, teacher_head)
+def _execute(spec: RunSpec, shop: Workshop, record: Record) -> None:
+    plan = shop.planner.plan(spec)
     record.marks.extend(spec.marks)
     if spec.preset.limits.keys() & {"source", "proxy"}:
         record.marks.append("limit")
@@ -119,12 +112,12 @@ def _execute(spec: RunSpec, shop: Workshop, data: DataDigests, record: Record) -
     record.warnings.extend(_random_weights(spec))
     teacher = None
     costs: list[StageRecord] = []
-    if teacher_plan and any(p.stage.teacher == "full" for p in plan.stages):
-        teacher, stage_record = _teacher_artefact(teacher_spec, teacher_plan, shop)
+    if plan.teacher and any(p.stage.teacher == "full" for p in plan.stages):
+        teacher, stage_record = _teacher_artefact(plan.teacher, shop)
         costs.append(stage_record)
         record.warnings.extend(filter(None, [teacher.doubt]))
-        teacher_digest = run_digest(teacher_spec, teacher_data)
-        record.teacher_run_id = run_id(teacher_spec, teacher_digest)
+        of_teacher = plan.teacher.spec
+        record.teacher_run_id = run_id(of_teacher, run_digest(of_teacher, shop.planner.data(of_teacher)))
     network = _train(spec, shop, plan, teacher, record)
     costs.extend(record.stages)
     _describe_model(network, record)
@@ -153,18 +146,8 @@ def _on_first_rank(shop: Workshop, work: Callable[[], None]) -> None:
         raise Interrupted("the first rank could not judge the run; see its message")
 
 
-def teacher_of(spec: RunSpec) -> RunSpec:
-    """Return the run that makes this run's shared teacher."""
-    method = find_method(spec.teacher_method, f"setting {spec.setting!r}, teacher_method")
-    return dataclasses.replace(
-        spec, method=method, options=method.parse_options({}, "teacher"), seed=spec.teacher_seed
-    )
-
-
-def _teacher_artefact(
-    spec: RunSpec, plan: RunPlan, shop: Workshop
-) -> tuple[Artefact, StageRecord]:
-    runner = StageRunner(spec, shop)
+def _teacher_artefact(plan: RunPlan, shop: Workshop) -> tuple[Artefact, StageRecord]:
+    runner = StageRunner(plan.spec, shop)
     artefact, cached = None, True
     for planned in plan.stages:
         artefact, cached = runner.ensure(planned, None)
@@ -229,7 +212,7 @@ def _judge_splits(
     spec: RunSpec, shop: Workshop, network: Network, judge: Judge, examples: Examples, record: Record
 ) -> None:
     benchmark = spec.benchmark
-    digests = DataDigests(spec, shop.place, shop.digests)
+    digests = shop.planner.data(spec)
 
     def one(name: str, split: Split, role: str, inference: Inference) -> SplitResult:
         def meter(done: int, total: int) -> None:

@@ -3,69 +3,33 @@
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import torch
-from lightning_fabric import Fabric
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gkdbench.data.dataset import DataPlace, open_split
+from gkdbench.data.dataset import open_split
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Samples
 from gkdbench.engine.checkpoint import Checkpoint
 from gkdbench.engine.frozen_features import compute, worth_it
-from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import FrozenTeacher, StageModule
 from gkdbench.errors import DataError
-from gkdbench.identity.run import Known
 from gkdbench.models.build import build_encoder, build_network, grid_at
 from gkdbench.models.network import Network
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
 from gkdbench.run.files import need_space, remove_temporaries, write_atomically
 from gkdbench.run.plan import PlannedStage
-from gkdbench.run.store import CHECKPOINT, ENCODER, HEAD, LOG, Artefact, Store
+from gkdbench.run.store import CHECKPOINT, ENCODER, HEAD, LOG, Artefact
+from gkdbench.run.workshop import Workshop
 from gkdbench.spec.recipe import Sight
 from gkdbench.spec.selection import RunSpec
-
-
-class Display(Protocol):
-    """Where progress and remarks go; the command line shows them, tests ignore them."""
-
-    def say(self, text: str) -> None:
-        """Show one line."""
-        ...
-
-    def begin(self, title: str) -> None:
-        """Name the work whose progress follows."""
-        ...
-
-    def progress(self, done: int, total: int, text: str = "") -> None:
-        """Show how far the work is."""
-        ...
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What every stage of a command shares: where to write, how to compute, whom to tell."""
-
-    store: Store
-    place: DataPlace
-    fabric: Fabric
-    stop: StopFlag
-    display: Display
-    workers: int = 0
-    checkpoint_s: float = 60.0
-    fresh: bool = False
-    """Train stages again although the store has them; each once per command."""
-    trained: set[str] = field(default_factory=set)
-    digests: Known = field(default_factory=dict)
-    """Digests of splits, so that a command searches large datasets once."""
 
 
 def initial_network(spec: RunSpec, model: str, sight: Sight, seed: int) -> Network:

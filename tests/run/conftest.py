@@ -11,8 +11,8 @@ from gkdbench.engine.interruption import StopFlag
 from gkdbench.report.image_counts import counts_of
 from gkdbench.report.records import sound_record
 from gkdbench.run.runner import run
-from gkdbench.run.stages import Workshop
 from gkdbench.run.store import Store
+from gkdbench.run.workshop import Workshop
 from gkdbench.spec.selection import Selection, resolve
 
 

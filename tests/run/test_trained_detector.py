@@ -27,9 +27,10 @@ from gkdbench.report.examples import read_examples
 from gkdbench.run.export import export_model
 from gkdbench.run.prediction import write_predictions
 from gkdbench.run.runner import run
-from gkdbench.run.stages import Workshop, fit_for_judging
+from gkdbench.run.stages import fit_for_judging
 from gkdbench.run.store import Store
 from gkdbench.run.trained import trained_model
+from gkdbench.run.workshop import Workshop
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.objects import Detections
 from gkdbench.spec.selection import Selection, resolve

@@ -7,9 +7,8 @@ import pytest
 
 from gkdbench.data.dataset import DataPlace
 from gkdbench.identity.run import DataDigests, run_digest, run_id
-from gkdbench.run.plan import plan_run
+from gkdbench.run.plan import plan_run, teacher_of
 from gkdbench.run.record import Record, read_record
-from gkdbench.run.runner import teacher_of
 from gkdbench.spec.method_names import method_names
 from gkdbench.spec.selection import RunSpec, resolve, selection_of
 
