@@ -1,6 +1,7 @@
 """What the program says and how it ends: messages on stderr, one JSON document on stdout, exit codes."""
 
 import codecs
+import errno
 import functools
 import io
 import json
@@ -142,6 +143,8 @@ def _ended_clearly(function: Callable[..., R], args: Any, kwargs: dict[str, Any]
     except KeyboardInterrupt:
         _end("stopped from the keyboard", Interrupted.exit_code, kwargs)
     except BaseException as error:  # SystemExit too: a method's must not end the command as if all were well
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            _end(f"{error.filename}: {error.strerror}", UsageError.exit_code, kwargs)
         hint = "" if kwargs.get("debug") else "; --debug shows where"
         _end(f"{type(error).__name__}: {error}{hint}", 1, kwargs)
 
