@@ -21,7 +21,7 @@ def check_method(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Train a method on toy models in every way that tends to break one; name the line to look at."""
-    from gkdbench.spec.method_names import find_method
+    from gkdbench.spec.methods import find_method
 
     options = {}
     for given in option or ():

@@ -13,7 +13,7 @@ from gkdbench.report.visible_text import visible
 
 if TYPE_CHECKING:
     from gkdbench.spec.benchmark import Benchmark
-    from gkdbench.spec.method_source import MethodSource
+    from gkdbench.spec.methods import MethodSource
 
 Entries = dict[str, dict[str, Any]]
 
@@ -103,18 +103,17 @@ def _lines(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _methods(name: str) -> Entries:
-    from gkdbench.spec.method_listing import listed
-    from gkdbench.spec.method_names import find_method, is_expression, variant_of
+    from gkdbench.spec.methods import find_method, is_expression, listed
 
     entries: Entries = {}
     for line in listed():
-        variant = variant_of(line.name) if line.kind == "variant" else None
+        variant = line.offer if line.kind == "variant" else None
         entries[line.name] = {
             "from": line.origin,
             "kind": line.kind,
             "summary": line.source.summary if line.source else line.reason,
             "options": _briefly(line.source) if line.source else "",
-            **({"_sets": dict(variant.entry.options), "_defined_in": str(variant.file)} if variant else {}),
+            **({"_sets": dict(variant.sets), "_defined_in": str(variant.file)} if variant else {}),
             **(_about(line.source) if line.source else {}),
             "_clash": line.clash or None,
         }
@@ -158,8 +157,7 @@ def _about(source: "MethodSource") -> dict[str, Any]:
 
 
 def _combinators() -> Entries:
-    from gkdbench.spec.method_listing import listed
-    from gkdbench.spec.method_names import COMBINATORS
+    from gkdbench.spec.methods import COMBINATORS, listed
 
     return {
         line.name: {

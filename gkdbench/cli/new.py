@@ -98,9 +98,8 @@ def write_new(contents: dict[Path, str]) -> None:
 
 def _clash(name: str) -> str | None:
     """Return what to say where an installed method has the name: yours is still run, by its path."""
-    from gkdbench.spec.method_names import method_names, offers
+    from gkdbench.spec.methods import offers
 
-    if name not in method_names():
+    if name not in offers():
         return None
-    owner = offers()[name][0].origin if name in offers() else "a variant"
-    return f"{name!r} is also an installed method ({owner}); yours is the one given by its path"
+    return f"{name!r} is also an installed method ({offers()[name][0].origin}); yours is the one given by its path"

@@ -140,7 +140,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def _repeated(name: str, results: Path, benchmark: str, skip_check: bool) -> "Selection":
     """Return the selection of a record; a user's benchmark is found again by the path of its YAML."""
     from gkdbench.run.record import find_record
-    from gkdbench.spec.method_names import find_method
+    from gkdbench.spec.methods import find_method
     from gkdbench.spec.selection import UNCHECKED, selection_of
 
     record = find_record(name, results)

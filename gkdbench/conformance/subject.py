@@ -21,7 +21,7 @@ from gkdbench.data.seeds import seed_of
 from gkdbench.errors import UsageError
 from gkdbench.run.method_code import load_factory
 from gkdbench.run.plan import call_factory
-from gkdbench.spec.method_names import find_method
+from gkdbench.spec.methods import find_method
 
 Method = str | Callable[..., Any]
 

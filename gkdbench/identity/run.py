@@ -9,7 +9,7 @@ from gkdbench.identity.digest import DECODER, ENGINE, EVALUATION, digest, run_na
 from gkdbench.models.weight_files import weights_digest
 from gkdbench.spec.benchmark import IN_DOMAIN
 from gkdbench.spec.catalogue import ModelSource
-from gkdbench.spec.method_names import find_method
+from gkdbench.spec.methods import find_method
 from gkdbench.spec.selection import RunSpec
 from gkdbench.spec.split import Split
 

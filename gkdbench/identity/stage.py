@@ -18,7 +18,7 @@ from gkdbench.identity.code import USER_METHOD, code_digest
 from gkdbench.identity.digest import DECODER, ENGINE, digest
 from gkdbench.identity.run import DataDigests, model_identity
 from gkdbench.models.build import grid_at
-from gkdbench.spec.method_source import MethodSource
+from gkdbench.spec.methods import MethodSource
 from gkdbench.spec.recipe import StageRecipe
 from gkdbench.spec.selection import RunSpec
 

@@ -11,7 +11,7 @@ from gkdbench.errors import DataError, GkdbenchError
 from gkdbench.report.bounds import encodable, fault
 from gkdbench.run.recomputed import contradiction
 from gkdbench.run.record import Record, find_records, read_record
-from gkdbench.spec.method_names import find_method, is_path, recorded_name
+from gkdbench.spec.methods import find_method, is_path, recorded_name
 
 
 @dataclass(frozen=True)

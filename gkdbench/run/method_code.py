@@ -13,7 +13,7 @@ from typing import Any
 from gkdbench.errors import GkdbenchError, UsageError
 from gkdbench.identity.code import USER_METHOD
 from gkdbench.identity.digest import digest
-from gkdbench.spec.method_source import MethodSource
+from gkdbench.spec.methods import MethodSource
 
 
 def load_factory(source: MethodSource) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from gkdbench.models.network import Network
 from gkdbench.run.method_code import contained, load_factory
 from gkdbench.spec.augmentation import kind_of, kinds_that_move
 from gkdbench.spec.catalogue import ModelSource
-from gkdbench.spec.method_names import find_method
+from gkdbench.spec.methods import find_method
 from gkdbench.spec.recipe import STAGE_NAMES, Sight, StageRecipe
 from gkdbench.spec.selection import RunSpec
 

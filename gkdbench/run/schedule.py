@@ -16,7 +16,7 @@ from gkdbench.identity.run import DataDigests, Known, run_digest, run_id
 from gkdbench.run.finished import finished_run
 from gkdbench.run.record import Record
 from gkdbench.run.store import Store
-from gkdbench.spec.method_names import warnings_for
+from gkdbench.spec.methods import warnings_for
 from gkdbench.spec.selection import RunSpec, Selection
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import difflib
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar, get_args
@@ -320,3 +320,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return '; did you mean X?' for the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_name(fault: str, name: str, known: Collection[str], form: str = "known") -> None:
+    """Raise UsageError, with the nearest of them, where a name is not among those known."""
+    if name not in known:
+        raise UsageError(f"{fault} {name!r}{nearest(name, known)} ({form}: {', '.join(known) or 'none'})")

@@ -1,13 +1,10 @@
 """What installed distributions offer: their entry points, and the files of their modules, without importing any."""
 
-import os
-import pkgutil
 import re
 import sys
-from collections.abc import Sequence
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions
 from pathlib import Path
 
 OURS = "gkdbench"
@@ -19,9 +16,9 @@ def entries(group: str) -> tuple[EntryPoint, ...]:
     return _scan(group)[0]
 
 
-def unreadable() -> dict[str, str]:
+def unreadable(group: str) -> dict[str, str]:
     """Return, by distribution, why its entry points cannot be read."""
-    return _scan("gkdbench.methods")[1]
+    return _scan(group)[1]
 
 
 def distribution_name(entry: EntryPoint) -> str:
@@ -44,22 +41,18 @@ def normalised(distribution: str) -> str:
 
 @lru_cache
 def _scan(group: str) -> tuple[tuple[EntryPoint, ...], dict[str, str]]:
-    try:
-        return tuple(entry_points(group=group)), {}
-    except Exception:  # one distribution's file is malformed; the others must still be found
-        found: list[EntryPoint] = []
-        faults: dict[str, str] = {}
-        seen: set[str] = set()
-        for distribution in distributions():
-            name = _name(distribution)
-            if normalised(name) in seen:
-                continue
-            seen.add(normalised(name))
-            try:
-                found += distribution.entry_points.select(group=group)
-            except Exception as error:
-                faults[name] = f"the entry points of package {name} cannot be read ({error}); reinstall or remove it"
-        return tuple(found), faults
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    faults: dict[str, str] = {}
+    for distribution in distributions():
+        name = _name(distribution)
+        if normalised(name) in found:  # the first on the path counts
+            continue
+        try:
+            found[normalised(name)] = tuple(distribution.entry_points.select(group=group))
+        except Exception as error:  # a malformed file of a stranger's; the others must still be found
+            found[normalised(name)] = ()
+            faults[name] = f"the entry points of package {name} cannot be read ({error}); reinstall or remove it"
+    return tuple(entry for offered in found.values() for entry in offered), faults
 
 
 def _name(distribution: Distribution) -> str:
@@ -76,47 +69,26 @@ def find_module(module: str) -> ModuleSpec | None:
     """
     spec: ModuleSpec | None = None
     places: list[str] | None = None
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        name = ".".join(parts[:depth])
-        spec = getattr(sys.modules.get(name), "__spec__", None) or _find(name, places)
+    above = ""
+    for part in module.split("."):
+        spec = _find(above, part, places)
         if spec is None:
             return None
-        if depth < len(parts):
-            if spec.submodule_search_locations is None:
-                return None
-            places = list(spec.submodule_search_locations)
+        places = list(spec.submodule_search_locations or ())
+        above += f"{part}."
     return spec
 
 
-def _find(name: str, places: list[str] | None) -> ModuleSpec | None:
+def _find(above: str, part: str, places: list[str] | None) -> ModuleSpec | None:
     for finder in sys.meta_path:
-        if finder is PathFinder:
-            found = _on_path(name, sys.path if places is None else places)
-        else:
-            try:  # editable installs put finders of their own here
-                found = finder.find_spec(name, places, None)
-            except Exception:  # a stranger's finder, or one that wants the parent imported
-                found = None
+        try:  # editable installs put finders of their own here
+            # by its last part, since in a namespace PathFinder wants what is above to be imported
+            found = finder.find_spec(part if finder is PathFinder else above + part, places, None)
+        except Exception:  # a stranger's finder, or one that wants the parent imported
+            found = None
         if found is not None:
             return found
     return None
-
-
-def _on_path(name: str, places: Sequence[str]) -> ModuleSpec | None:
-    """Search folders as PathFinder does, which for a namespace within a namespace wants the outer one imported."""
-    portions: list[str] = []
-    for place in places:
-        finder = pkgutil.get_importer(place or os.getcwd())
-        found = finder.find_spec(name) if finder is not None and hasattr(finder, "find_spec") else None
-        if found is not None and found.loader is not None:
-            return found
-        portions += (found.submodule_search_locations or []) if found is not None else []
-    if not portions:
-        return None
-    spec = ModuleSpec(name, None, is_package=True)
-    spec.submodule_search_locations = portions
-    return spec
 
 
 def package_folder(package: str) -> Path | None:

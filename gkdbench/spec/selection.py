@@ -20,11 +20,10 @@ from gkdbench.spec.catalogue import (
     split_pair,
 )
 from gkdbench.spec.decoder import other_decoder
-from gkdbench.spec.documents import nearest, parse
+from gkdbench.spec.documents import check_name, nearest, parse
 from gkdbench.spec.inference import Inference
-from gkdbench.spec.method_names import find_method, recorded_name
-from gkdbench.spec.method_source import MethodSource
-from gkdbench.spec.preset_options import SECTIONS, changed_preset, check_name, marks_of, options_of
+from gkdbench.spec.methods import MethodSource, find_method, recorded_name
+from gkdbench.spec.options import SECTIONS, changed_preset, marks_of, options_of
 from gkdbench.spec.recipe import Preset
 from gkdbench.spec.split import Split
 from gkdbench.spec.task import TASKS

@@ -44,7 +44,7 @@ def one_line(result: Result, code: int) -> str:
         (("--method", "gkd", "--decoder", "lin"), "--decoder: unknown decoder 'lin'; did you mean 'linear'?"),
         (("--method", "gkd", "-o", "wieght=1"), "-o: method 'gkd' has no option 'wieght'; did you mean 'weight'?"),
         (("--method", "gkd", "-o", "target=qds"), "-o: option target='qds' is not one of qsd, mse; did you mean 'qsd"),
-        (("--method", "gkd", "-o", "recipe.task.lr=0"), "-o recipe (preset 'quick'): key 'task.lr': Input should be"),
+        (("--method", "gkd", "-o", "recipe.task.lr=0"), "-o (on preset 'quick'): key 'task.lr': Input should be"),
         (("--method", "gkd", "--seeds", "0..2"), "--seeds 0..2: '0..2' is neither a number nor a range like 0-2"),
         (("--method", "gkd", "--device", "tpu"), "--device tpu: must be auto, cpu or cuda"),
         ((), "say what to run: --method NAME (gkdbench list methods), or --from RECORD"),

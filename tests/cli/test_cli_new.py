@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gkdbench.cli.main import app
-from gkdbench.spec.method_names import find_method
+from gkdbench.spec.methods import find_method
 
 Invoke = Callable[..., Result]
 
@@ -103,7 +103,7 @@ def test_the_written_test_finds_its_method_from_anywhere(invoke: Invoke, tmp_pat
     assert invoke("my_kd", "--dir", tmp_path / "my methods").exit_code == 0
     (tmp_path / "my methods" / "conftest.py").write_text(
         "import sys, types\n"
-        "from gkdbench.spec.method_names import find_method\n"
+        "from gkdbench.spec.methods import find_method\n"
         "kit = sys.modules['gkdbench.conformance'] = types.ModuleType('gkdbench.conformance')\n"
         "kit.assert_conforms = lambda name: find_method(name)\n"
     )

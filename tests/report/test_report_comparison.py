@@ -12,7 +12,7 @@ from gkdbench.report.records import load_records
 from gkdbench.report.tables import class_table, cost_table, method_table
 from gkdbench.report.terminal import terminal_tables
 from gkdbench.run.record import Record
-from gkdbench.spec.method_names import find_method
+from gkdbench.spec.methods import find_method
 
 MakeRecord = Callable[..., Record]
 Store = Callable[..., Path]

@@ -5,8 +5,8 @@ import pytest
 from gkdbench.data.dataset import DataPlace
 from gkdbench.identity.run import DataDigests, run_digest
 from gkdbench.run.plan import build_pair, make_stages, plan_run
+from gkdbench.spec.methods import offers
 from gkdbench.spec.selection import Selection, resolve
-from gkdbench.spec.variants import variants
 
 ALL = (
     "af_dcd", "cirkd", "cwd", "dist", "finetune", "fitnet_mse", "frozen", "g2sd", "gkd", "proteus", "teacher",
@@ -93,12 +93,13 @@ def test_shared_artefacts_are_trained_once(do):
 
 
 def test_every_variant_is_its_method_with_its_options():
-    names = list(variants())
-    assert names[:2] == ["gkd-single-mse", "gkd-single-qsd"] and len(names) == 6
-    for name, variant in variants().items():
-        given = [f"{key}={value}" for key, value in variant.entry.options.items()]
-        assert digests(name) == digests(variant.entry.method, *given)
-        assert identity(name) == identity(variant.entry.method, *given)
+    variants = {name: offer for name, (offer, *_) in offers().items() if offer.kind == "variant"}
+    assert {"gkd-single-mse", "gkd-single-qsd"} < set(variants) and len(variants) == 6
+    for name, variant in variants.items():
+        given = [f"{key}={value}" for key, value in variant.sets.items()]
+        method = variant.origin.removeprefix("variant of ")
+        assert digests(name) == digests(method, *given)
+        assert identity(name) == identity(method, *given)
     made = stages("gkd-single-mse")["joint"]
     assert set(dict(made.named_children())) == {"fea_head"} and made.task
     # the rows are a path: each differs from the one before it

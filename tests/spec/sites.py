@@ -4,9 +4,8 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-from gkdbench.spec import catalogue, plugins, variants
-from gkdbench.spec.method_listing import listed
-from gkdbench.spec.method_names import COMBINATORS, METHODS, offers
+from gkdbench.spec import catalogue, methods, plugins
+from gkdbench.spec.methods import COMBINATORS, METHODS, listed
 
 METHOD = 'def mine(pair, *, weight: float = 1.0):\n    """Say one thing."""\n    return []\n'
 RAISES = 'raise RuntimeError("importing this must never happen")\n'
@@ -14,7 +13,7 @@ RAISES = 'raise RuntimeError("importing this must never happen")\n'
 
 def forget() -> None:
     """Empty what is remembered of installed packages."""
-    for remembered in (plugins._scan, catalogue._packages, variants._read, offers):
+    for remembered in (plugins._scan, catalogue._packages, methods._installed):
         remembered.cache_clear()
 
 

@@ -18,7 +18,7 @@ from gkdbench.spec.catalogue import (
     split_pair,
 )
 from gkdbench.spec.documents import parse, read_yaml
-from gkdbench.spec.method_names import find_method
+from gkdbench.spec.methods import find_method
 from gkdbench.spec.model import ModelTable
 from gkdbench.spec.recipe import STAGE_NAMES, Preset
 

@@ -11,18 +11,16 @@ import pytest
 from sites import METHOD, RAISES, Site, forget, rows
 
 from gkdbench.errors import UsageError
-from gkdbench.spec import variants
-from gkdbench.spec.method_listing import listed
-from gkdbench.spec.method_names import (
+from gkdbench.spec.methods import (
     COMBINATORS,
     METHODS,
     clashes,
     find_method,
     is_path,
-    method_names,
+    listed,
+    meant,
     offers,
     recorded_name,
-    variant_of,
     warnings_for,
 )
 
@@ -157,7 +155,7 @@ def test_broken_plugins_are_rows_with_a_reason(site: Site) -> None:
     for name in ("lost", "syntax", "other", "signature", "module"):
         with pytest.raises(UsageError):
             find_method(name)
-    with pytest.raises(UsageError, match="unknown method"):
+    with pytest.raises(UsageError, match="cannot be a name"):
         find_method("../up")
 
 
@@ -188,7 +186,7 @@ def test_ours_counts_among_several_and_any_can_be_picked(site: Site) -> None:
     assert str(caught.value) == f"--method: {said}"
     assert clashes() == {
         "fresh": said,
-        "gkd": "several packages offer method 'gkd' (gkd@gkdbench, gkd@kd-1, gkd@kd-2); 'gkd' means gkdbench's own",
+        "gkd": "several packages offer method 'gkd' (gkd@gkdbench, gkd@kd-1, gkd@kd-2); 'gkd' means gkd@gkdbench",
     }
     assert {"gkd", "gkd@kd-1", "gkd@kd-2", "fresh@kd-1", "fresh@kd-2", "only1"} <= set(rows())
     assert "fresh" not in rows() and rows()["gkd@kd-1"].clash == clashes()["gkd"] and not rows()["only1"].clash
@@ -218,7 +216,7 @@ def test_our_variants_are_methods_with_options_set() -> None:
     single = find_method("gkd-single-mse")
     assert [c.name for c in single.combinators] == ["coupled"] and single.name == "gkd-single-mse"
     assert find_method("decoupled(gkd-qsd)").name == "decoupled(gkd-qsd)"
-    assert {"gkd-qsd", "gkd"} <= set(method_names())
+    assert {"gkd-qsd", "gkd"} <= set(offers())
 
 
 def test_broken_variants_are_named_and_hide_nobody(site: Site) -> None:
@@ -288,15 +286,15 @@ def test_which_counts_of_a_method_and_a_variant(site: Site) -> None:
           fresh: {method: gkd, summary: s}
         """,
     )
-    ours = variants.variants()["gkd-qsd"]
-    assert ours.ours and ours.others == (file,)
+    ours = offers()["gkd-qsd"][0]
+    assert ours.distribution == "gkdbench" and offers()["gkd-qsd"][2].file == file
     assert find_method("gkd").parse_options({}, "-o")["weight"] == 1.0
     assert find_method("gkd-qsd").origin.startswith("gkdbench ")
     assert find_method("gkd-qsd@kd").origin == find_method("fresh").origin == "kd 1.0"
-    assert variant_of("fresh") is None and rows()["fresh"].kind == "method"
+    assert meant("fresh").kind == "method" and rows()["fresh"].kind == "method"
     assert rows()["gkd-qsd"].kind == "variant" and rows()["gkd-qsd@kd"].kind == "method"
     assert clashes()["fresh"].endswith(f"(fresh@kd, the variant in {file}); 'fresh' means fresh@kd")
-    assert clashes()["gkd"].endswith("'gkd' means gkdbench's own")
+    assert clashes()["gkd"].endswith("'gkd' means gkd@gkdbench")
     assert clashes()["gkd-qsd"].endswith(f"'gkd-qsd' means the variant in {ours.file}")
     # a record of the stranger's method is not answered by our variant
     assert recorded_name("gkd-qsd", "kd 1.0") == "gkd-qsd@kd"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gkdbench.errors import UsageError
-from gkdbench.spec.method_source import MethodSource, read_method
+from gkdbench.spec.methods import MethodSource, read_method
 
 METHOD = '''\
 """A method of the tests."""

@@ -58,12 +58,12 @@ def test_the_defaults_are_the_benchmarks() -> None:
         ({"options": ("recipe.task=1",)}, "-o recipe.task: a recipe has no field ''"),
         (
             {"options": ("recipe.task.lr=fast",)},
-            "-o recipe (preset 'quick'): key 'task.lr': Input should be a valid number",
+            "-o (on preset 'quick'): key 'task.lr': Input should be a valid number",
         ),
-        ({"options": ("recipe.task.lr=none",)}, "-o recipe (preset 'quick'): key 'task.lr': Input should be a valid"),
-        ({"options": ("recipe.task.lr=inf",)}, "-o recipe (preset 'quick'): key 'task.lr': Input should be a finite"),
-        ({"options": ("recipe.task.steps=2.5",)}, "-o recipe (preset 'quick'): key 'task.steps': Input should be"),
-        ({"options": ("recipe.task.micro_batch=7",)}, "-o recipe (preset 'quick'): key 'task': batch must be a mul"),
+        ({"options": ("recipe.task.lr=none",)}, "-o (on preset 'quick'): key 'task.lr': Input should be a valid"),
+        ({"options": ("recipe.task.lr=inf",)}, "-o (on preset 'quick'): key 'task.lr': Input should be a finite"),
+        ({"options": ("recipe.task.steps=2.5",)}, "-o (on preset 'quick'): key 'task.steps': Input should be"),
+        ({"options": ("recipe.task.micro_batch=7",)}, "-o (on preset 'quick'): key 'task': batch must be a mul"),
     ],
 )
 def test_what_is_not_known_is_named(changes: dict[str, Any], message: str) -> None:

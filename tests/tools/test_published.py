@@ -9,7 +9,7 @@ from gkdbench.data.dataset import DataPlace
 from gkdbench.identity.run import DataDigests, run_digest, run_id
 from gkdbench.run.plan import plan_run, teacher_of
 from gkdbench.run.record import Record, read_record
-from gkdbench.spec.method_names import method_names
+from gkdbench.spec.methods import offers
 from gkdbench.spec.selection import RunSpec, resolve, selection_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,4 +55,4 @@ def test_every_method_is_published_in_both_settings_of_the_embedded_benchmark() 
     records: list[Record] = [read_record(file) for file in FILES]
     for setting in ("f2l", "f2f"):
         published = {r.spec.method for r in records if r.spec.setting == setting and r.spec.seed == 0}
-        assert set(method_names()) <= published
+        assert set(offers()) <= published
