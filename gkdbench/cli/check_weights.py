@@ -1,12 +1,16 @@
 """`gkdbench check weights`: find a model's weights, verify and load them, and look at its features."""
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gkdbench.cli.console import command, print_json, print_table, say
 from gkdbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from gkdbench.models.encoder import Encoder
 
 
 @command
@@ -84,17 +88,14 @@ def _shown(value: object) -> str:
 def _size(text: str) -> tuple[int, int] | None:
     if not text:
         return None
-    height, by, width = text.partition("x")
-    if not by or not height.isdecimal() or not width.isdecimal() or not int(height) * int(width):
+    found = re.fullmatch(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})", text)
+    if found is None:
         raise UsageError(f"--size {text}: not of the form HEIGHTxWIDTH, such as 224x224")
-    return int(height), int(width)
+    return int(found[1]), int(found[2])
 
 
-def _native(encoder: object) -> tuple[int, int]:
+def _native(encoder: "Encoder") -> tuple[int, int]:
     """Return the image size of the architecture; for another patch size, as many patches."""
-    from gkdbench.models.encoder import Encoder
-
-    assert isinstance(encoder, Encoder)
     if not encoder.is_transformer:
         _, height, width = encoder.model.pretrained_cfg["input_size"]
         return int(height), int(width)
@@ -103,14 +104,12 @@ def _native(encoder: object) -> tuple[int, int]:
     return int(rows) * side, int(columns) * side
 
 
-def _draw(encoder: object, image: Path, out: Path) -> None:
+def _draw(encoder: "Encoder", image: Path, out: Path) -> None:
     from PIL import Image, UnidentifiedImageError
 
-    from gkdbench.models.encoder import Encoder
     from gkdbench.models.feature_picture import feature_picture
     from gkdbench.run.files import write_atomically
 
-    assert isinstance(encoder, Encoder)
     try:
         with Image.open(image) as opened:
             picture = opened.convert("RGB")

@@ -10,7 +10,6 @@ from gkdbench.cli.compare import compare
 from gkdbench.cli.console import print_in_any_encoding
 from gkdbench.cli.listing import listing
 from gkdbench.cli.new import new
-from gkdbench.cli.new_benchmark import new_benchmark
 from gkdbench.cli.report import report
 from gkdbench.cli.run import run
 from gkdbench.cli.use import export, predict
@@ -47,7 +46,6 @@ app.command("list")(listing)
 app.command("predict")(predict)
 app.command("export")(export)
 app.add_typer(check, name="check")
-new.command("benchmark")(new_benchmark)
 app.add_typer(new, name="new")
 
 

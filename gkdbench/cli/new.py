@@ -4,10 +4,11 @@ import keyword
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +16,12 @@ from gkdbench.cli.console import command, print_json, say
 from gkdbench.errors import DataError, UsageError
 
 TAKEN = frozenset({"F", "Pair", "Stage", "Step", "Tensor", "dict", "float", "int", "list", "nn", "super"})
-"""Names that the written file uses itself."""
+"""Names that the written method uses itself."""
+TEMPLATES = {"segmentation": "benchmark.txt", "detection": "detection.txt"}
+"""What is written of a benchmark, by its task."""
+Folder = Annotated[Path, typer.Option("--dir", help="Where the files go.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 new = typer.Typer(help="Write a method or a benchmark of your own to start from.", no_args_is_help=True)
 
@@ -29,51 +35,66 @@ def _group() -> None:
 @command
 def new_method(
     name: Annotated[str, typer.Argument(help="The method's name: file, function and row of the report.")],
-    folder: Annotated[Path, typer.Option("--dir", help="Where the two files go.")] = Path("."),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    folder: Folder = Path("."),
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Write NAME.py, a working method to change, and test_NAME.py, which checks that it keeps the contract."""
-    _check_name(name)
+    from gkdbench.spec.methods import offers
+
+    _check_module_name(name)
     method, test = folder / f"{name}.py", folder / f"test_{name}.py"
-    words = {"name": name, "title": name.replace("_", " ").capitalize(), "class_name": _class_name(name)}
+    class_name = "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Stage"
+    words = {"name": name, "title": name.replace("_", " ").capitalize(), "class_name": class_name}
     write_new({method: filled("method.txt", words), test: filled("test_method.txt", words)})
-    warning = _clash(name)
-    address = shlex.quote(f"{method if method.is_absolute() else f'./{method}'}:{name}")
-    steps = {
-        "check": f"gkdbench check method {address}",
-        "run": f"gkdbench run --method {address} --setting f2l",
-        "report": "gkdbench report",
-    }
-    if warning:
-        say(f"gkdbench: warning: {warning}")
-    if as_json:
-        print_json(
-            {"method": str(method), "test": str(test), "warnings": [warning] if warning else [], "next": steps}
-        )
-        return
-    say(f"wrote {method} and {test}; next:")
-    for label, line in steps.items():
-        print(f"{label + ':':8}{line}")
+    warnings = []
+    if name in offers():
+        origin = offers()[name][0].origin
+        warnings = [f"{name!r} is also an installed method ({origin}); yours is the one given by its path"]
+        say(f"gkdbench: warning: {warnings[0]}")
+    steps = filled("method_steps.txt", {"address": shlex.quote(f"{_from_here(method)}:{name}")})
+    facts = {"method": str(method), "test": str(test), "warnings": warnings}
+    _tell(f"wrote {method} and {test}; next:", facts, steps, as_json)
 
 
-def _check_name(name: str) -> None:
+@new.command("benchmark")
+@command
+def new_benchmark(
+    name: Annotated[str, typer.Argument(help="The benchmark's name: the file's, and what the report calls it.")],
+    task: Annotated[
+        str, typer.Option(help="What models predict: segmentation (a class per pixel) or detection (boxes).")
+    ] = "segmentation",
+    folder: Folder = Path("."),
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write NAME.yaml, a benchmark to fill in: your folders or archives, your classes, your targets."""
+    from gkdbench.spec.catalogue import benchmark_files
+    from gkdbench.spec.documents import check_name
+
+    check_name("--task: no such task", task, TEMPLATES)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise UsageError(f"new benchmark {name!r}: a name is letters, digits, '_' and '-', first a letter or digit")
+    if name in benchmark_files():
+        raise UsageError(f"new benchmark {name}: gkdbench has a benchmark of this name; take another")
+    path = folder / f"{name}.yaml"
+    title = name.replace("_", " ").replace("-", " ")
+    words = {"name": name, "title": title, "file": shlex.quote(_from_here(path))}
+    write_new({path: filled(TEMPLATES[task], words)})
+    steps = filled("benchmark_steps.txt", words)
+    _tell(f"wrote {path}; change the lines marked with <-, then:", {"benchmark": str(path)}, steps, as_json)
+
+
+def _check_module_name(name: str) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UsageError(f"new method {name!r}: a name is letters, digits and '_', and begins with a letter")
-    if keyword.iskeyword(name):
-        raise UsageError(f"new method {name}: this is a word of Python itself; take another")
-    if name in TAKEN:
-        raise UsageError(f"new method {name}: the method's file uses this name for something else; take another")
-    if name == "conftest" or name.startswith("test_"):
-        raise UsageError(f"new method {name}: pytest would take the method's file for one of tests; take another")
+    ours_or_pytests = name in TAKEN or name == "conftest" or name.startswith("test_")
     # pytest puts the folder on the path, where the file would be imported instead of the module
-    if name in sys.stdlib_module_names or name in ("gkdbench", "numpy", "timm", "torch", "torchvision"):
-        raise UsageError(f"new method {name}: a file {name}.py would hide the module {name!r}; take another name")
-
-
-def _class_name(name: str) -> str:
-    camel = "".join(part[:1].upper() + part[1:] for part in name.split("_"))
-    return f"{camel}Stage"
+    hides = name in sys.stdlib_module_names or name in ("gkdbench", "numpy", "timm", "torch", "torchvision")
+    if keyword.iskeyword(name) or ours_or_pytests or hides:
+        raise UsageError(
+            f"new method {name}: Python, pytest, a module or the written file itself uses this name; take another"
+        )
 
 
 def filled(template: str, words: dict[str, str]) -> str:
@@ -96,10 +117,17 @@ def write_new(contents: dict[Path, str]) -> None:
             raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _clash(name: str) -> str | None:
-    """Return what to say where an installed method has the name: yours is still run, by its path."""
-    from gkdbench.spec.methods import offers
+def _from_here(path: Path) -> str:
+    """Return a path as the commands that take one know it from a name."""
+    return str(path) if path.is_absolute() else f"./{path}"
 
-    if name not in offers():
-        return None
-    return f"{name!r} is also an installed method ({offers()[name][0].origin}); yours is the one given by its path"
+
+def _tell(wrote: str, facts: Mapping[str, Any], steps: str, as_json: bool) -> None:
+    """Say what was written and what to do next: a step a line, as `label: command`."""
+    following = dict(line.split(": ", 1) for line in steps.splitlines())
+    if as_json:
+        print_json({**facts, "next": following})
+        return
+    say(wrote)
+    for label, line in following.items():
+        print(f"{label + ':':8}{line}")

@@ -3,21 +3,26 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from gkdbench.spec.documents import Strict
 from gkdbench.spec.task import TaskName
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Spread = Annotated[float, Field(gt=0, le=1)]
 Colour = tuple[Share, Share, Share]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def _check_range(name: str, bounds: tuple[float, float]) -> None:
+def _rising(bounds: tuple[float, float]) -> tuple[float, float]:
     if not 0 < bounds[0] <= bounds[1]:
-        raise ValueError(f"{name} needs 0 < low <= high")
+        raise ValueError("needs 0 < low <= high")
+    return bounds
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_rising)]
 
 
 class Augmentation(Strict):
@@ -27,18 +32,12 @@ class Augmentation(Strict):
     """The task whose labels move with the image; None: no labels do."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
-    scale: tuple[float, float] | None = None
+    scale: Range | None = None
     """Range of random resizing, relative to the stage's size, before the random crop; None: no crop."""
     brightness: Share = 0.0
     """Half-width of the random brightness factor around 1; photometric, so `clean` does not have it."""
     contrast: Share = 0.0
     """Half-width of the random contrast factor around 1; photometric."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Augmentation":
-        if self.scale is not None:
-            _check_range("scale", self.scale)
-        return self
 
 
 class TaskCrops(Strict):
@@ -65,18 +64,12 @@ class TaskCrops(Strict):
     brightness: Annotated[float, Field(ge=0, le=255)] = 32.0
     """Largest value, of 255, that is added to all channels. This and the next three are photometric, each with a
     probability of a half, contrast before or after the others."""
-    contrast: tuple[float, float] = (0.5, 1.5)
+    contrast: Range = (0.5, 1.5)
     """Range of the factor of all channels."""
-    saturation: tuple[float, float] = (0.5, 1.5)
+    saturation: Range = (0.5, 1.5)
     """Range of the factor of the saturation."""
     hue: Annotated[int, Field(ge=0, le=90)] = 18
     """Turn of the hue, of 180 for the full circle: a whole number from -hue to hue - 1, as mmseg draws it."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "TaskCrops":
-        _check_range("contrast", self.contrast)
-        _check_range("saturation", self.saturation)
-        return self
 
 
 class DistillationViews(Strict):
@@ -87,9 +80,9 @@ class DistillationViews(Strict):
 
     moves_labels_of: ClassVar[TaskName | None] = None
     kind: Literal["distillation_views"]
-    area: tuple[float, float] = (0.08, 1.0)
+    area: Annotated[tuple[Share, Share], AfterValidator(_rising)] = (0.08, 1.0)
     """Range of the part's share of the image."""
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    ratio: Range = (3 / 4, 4 / 3)
     """Range of the part's width by its height, log-uniform."""
     flip: Share = 0.5
     """Probability of a horizontal flip."""
@@ -103,16 +96,8 @@ class DistillationViews(Strict):
     """Probability that a box of 2% to a third of the view is normal noise, every pixel and channel its own."""
     mean: Colour = IMAGENET_MEAN
     """Mean of the noise, and the colour that RandAugment's geometry uncovers."""
-    std: Colour = IMAGENET_STD
+    std: tuple[Spread, Spread, Spread] = IMAGENET_STD
     """Standard deviation of the noise."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "DistillationViews":
-        _check_range("area", self.area)
-        _check_range("ratio", self.ratio)
-        if self.area[1] > 1 or min(self.std) == 0:
-            raise ValueError("area is at most 1, and std above 0")
-        return self
 
 
 class DetectionViews(Strict):
@@ -126,7 +111,7 @@ class DetectionViews(Strict):
     kind: Literal["detection_views"]
     flip: Share = 0.5
     """Probability of a horizontal flip."""
-    scale: tuple[float, float] | None = None
+    scale: Range | None = None
     """Range of the random factor, log-uniform; None: every image as large as the size holds."""
     kept_share: Share = 0.0
     """Share of a box's area that has to be inside the window, or the box is dropped."""
@@ -134,12 +119,6 @@ class DetectionViews(Strict):
     """Half-width of the random brightness factor around 1; photometric, so `clean` does not have it."""
     contrast: Share = 0.0
     """Half-width of the random contrast factor around 1; photometric."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "DetectionViews":
-        if self.scale is not None:
-            _check_range("scale", self.scale)
-        return self
 
 
 _KINDS = ("task_crops", "distillation_views", "detection_views")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gkdbench.errors import UsageError
 from gkdbench.spec.benchmark import Benchmark, SettingSpec
-from gkdbench.spec.documents import nearest, parse, read_text, read_yaml
+from gkdbench.spec.documents import check_name, parse, read_text, read_yaml
 from gkdbench.spec.model import ModelEntry, ModelTable, Weights
 from gkdbench.spec.plugins import OURS, distribution_name, entries, package_folder
 
@@ -86,11 +86,7 @@ def find_benchmark(name: str) -> BenchmarkSource:
             raise UsageError(f"--benchmark {name}: no such file")
     else:
         known = benchmark_files()
-        if name not in known:
-            raise UsageError(
-                f"--benchmark: unknown benchmark {name!r}{nearest(name, known)} (known: {', '.join(known)}; "
-                "your own: the path of its YAML file)"
-            )
+        check_name("--benchmark: unknown benchmark", name, known, "your own: the path of its YAML file; known")
         path = known[name]
     folder = path.resolve().parent
     return BenchmarkSource(parse(Benchmark, read_yaml(path), str(path), {"folder": folder}), folder)
@@ -113,12 +109,9 @@ def models(extra: Path | None = None) -> Iterator[ModelSource]:
 def find_model(name: str, extra: Path | None = None) -> ModelSource:
     """Return a model by its name in models.yaml, or any of timm's as `timm/NAME` or `timm/NAME.TAG`."""
     known = {source.name: source for source in models(extra)}
-    if name not in known:
-        if name.startswith(TIMM) and len(name) > len(TIMM):
-            return ModelSource(name, _of_timm(name.removeprefix(TIMM)), Path())
-        raise UsageError(
-            f"unknown model {name!r}{nearest(name, known)} (known: {', '.join(known)}; any other of timm: {TIMM}NAME)"
-        )
+    if name not in known and name.startswith(TIMM) and len(name) > len(TIMM):
+        return ModelSource(name, _of_timm(name.removeprefix(TIMM)), Path())
+    check_name("unknown model", name, known, f"any other of timm: {TIMM}NAME; known")
     return known[name]
 
 
@@ -157,12 +150,7 @@ def model_sizes() -> dict[str, dict[str, dict[str, float]]]:
 
 def find_setting(benchmark: Benchmark, name: str) -> SettingSpec:
     """Return a setting of a benchmark."""
-    if name not in benchmark.settings:
-        known = list(benchmark.settings)
-        raise UsageError(
-            f"--setting: benchmark {benchmark.name!r} has no setting {name!r}{nearest(name, known)}"
-            f" (known: {', '.join(known)})"
-        )
+    check_name(f"--setting: benchmark {benchmark.name!r} has no setting", name, benchmark.settings)
     return benchmark.settings[name]
 
 

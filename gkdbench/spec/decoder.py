@@ -4,16 +4,17 @@ import math
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
 from gkdbench.errors import UsageError
 from gkdbench.spec.augmentation import Share
-from gkdbench.spec.documents import Added, Strict, nearest
-from gkdbench.spec.recipe import Positive
+from gkdbench.spec.documents import Added, Strict, check_name
+from gkdbench.spec.recipe import Positive, Rate
 from gkdbench.spec.task import TaskName
 
 QUARTERS = [1 / 3, 1 / 2, 2 / 3, 1.0]
 """Blocks 3, 5, 7, 11 of 12 and 7, 11, 15, 23 of 24, counted from 0: what the study's pyramids read."""
+Depth = Annotated[float, Field(gt=0, le=1)]
 FINEST = 4.0
 """How much finer than the token grid a detector's pyramid may be: two doublings."""
 
@@ -21,18 +22,12 @@ FINEST = 4.0
 class _Reading(Strict):
     task: ClassVar[TaskName] = "segmentation"
     """What the decoder is for."""
-    reads: list[float]
+    reads: list[Depth]
 
     @property
     def smallest_grid(self) -> int:
         """Tokens that a side of a transformer's grid must have."""
         return 1
-
-    @model_validator(mode="after")
-    def _depths(self) -> "_Reading":
-        if not self.reads or any(not 0 < depth <= 1 for depth in self.reads):
-            raise ValueError("reads needs at least one depth in (0, 1]")
-        return self
 
 
 class GridDecoder(_Reading):
@@ -40,19 +35,14 @@ class GridDecoder(_Reading):
 
     name: Literal["context", "linear"]
     width: Positive = 96
-    reads: list[float] = [1.0]
+    reads: Annotated[list[Depth], Field(min_length=1)] = [1.0]
     """Depths of the encoder that the decoder reads: 1.0 the final tokens, less a block's raw output."""
 
 
 class _Pyramid(_Reading):
-    reads: list[float] = QUARTERS
-    """Depths of a transformer whose raw outputs make the pyramid; a hierarchical encoder has its own."""
-
-    @model_validator(mode="after")
-    def _four(self) -> "_Pyramid":
-        if len(self.reads) != 4:
-            raise ValueError("reads needs four depths, one per stride 4, 8, 16 and 32")
-        return self
+    reads: Annotated[list[Depth], Field(min_length=4, max_length=4)] = QUARTERS
+    """Depths of a transformer whose raw outputs make the pyramid, one per stride 4, 8, 16 and 32; a hierarchical
+    encoder has its own."""
 
 
 class SemFPNDecoder(_Pyramid):
@@ -103,15 +93,15 @@ class FasterRCNNDecoder(_Reading):
     name: Literal["faster-rcnn"]
     width: Positive = 256
     """Channels of the feature pyramid."""
-    reads: list[float] = [1.0]
+    reads: Annotated[list[Depth], Field(min_length=1, max_length=1)] = [1.0]
     """The depth of a transformer that the pyramid is made from: 1.0 the final tokens. A hierarchical encoder has levels
     of its own."""
-    scales: list[Annotated[float, Field(gt=0)]] = [4.0, 2.0, 1.0, 0.5]
+    scales: list[Rate] = [4.0, 2.0, 1.0, 0.5]
     """Sizes of the pyramid's levels relative to the token grid, fine to coarse, each half the one before: strides 4, 8,
     16 and 32 with patches of 16. Of a hierarchical encoder as many of its last levels are read."""
     anchors: list[list[Positive]] = [[32], [64], [128], [256]]
     """Sides of the anchors of every level, in pixels of the image as the detector sees it."""
-    ratios: list[Annotated[float, Field(gt=0)]] = [0.5, 1.0, 2.0]
+    ratios: Annotated[list[Rate], Field(min_length=1)] = [0.5, 1.0, 2.0]
     """Height by width of the anchors; every size has all of them."""
     rpn_overlaps: tuple[Share, Share] = (0.3, 0.7)
     """Below the first overlap an anchor is background, from the second an object; between them it is not looked at."""
@@ -152,12 +142,10 @@ class FasterRCNNDecoder(_Reading):
 
     @model_validator(mode="after")
     def _levels(self) -> "FasterRCNNDecoder":
-        if len(self.reads) != 1:
-            raise ValueError("reads needs one depth: the pyramid is made from one map")
         if len(self.anchors) != len(self.scales):
             raise ValueError(f"anchors has {len(self.anchors)} levels and scales {len(self.scales)}")
-        if not self.ratios or len({len(sizes) for sizes in self.anchors}) != 1 or not self.anchors[0]:
-            raise ValueError("every level needs as many anchors as the others, and anchors a ratio")
+        if len({len(sizes) for sizes in self.anchors}) != 1 or not self.anchors[0]:
+            raise ValueError("every level needs as many anchors as the others, at least one")
         if any(finer != 2 * coarser for finer, coarser in pairwise(self.scales)) or self.scales[0] > FINEST:
             raise ValueError(f"scales must halve from level to level, from {FINEST:g} on or less")
         if self.rpn_overlaps[0] > self.rpn_overlaps[1]:
@@ -167,26 +155,22 @@ class FasterRCNNDecoder(_Reading):
 
 Decoder = GridDecoder | SemFPNDecoder | Mask2FormerDecoder | FasterRCNNDecoder
 AnyDecoder = Annotated[Decoder, Field(discriminator="name")]
-_KINDS = (GridDecoder, SemFPNDecoder, Mask2FormerDecoder, FasterRCNNDecoder)
-DECODER_NAMES: tuple[str, ...] = tuple(
-    name for kind in _KINDS for name in get_args(kind.model_fields["name"].annotation)
-)
+_KINDS: dict[str, type[Decoder]] = {
+    name: kind
+    for kind in (GridDecoder, SemFPNDecoder, Mask2FormerDecoder, FasterRCNNDecoder)
+    for name in get_args(kind.model_fields["name"].annotation)
+}
 
 
 def decoder_names(task: TaskName) -> list[str]:
     """Return the names of the decoders that are for a task."""
-    kinds = [kind for kind in _KINDS if kind.task == task]
-    return [name for kind in kinds for name in get_args(kind.model_fields["name"].annotation)]
+    return [name for name, kind in _KINDS.items() if kind.task == task]
 
 
 def other_decoder(name: str, given: Decoder) -> Decoder:
     """Return the decoder of a name: with the sizes of the one given if it is of the same kind, else its defaults."""
-    if name not in DECODER_NAMES:
-        known = ", ".join(DECODER_NAMES)
-        raise UsageError(f"--decoder: unknown decoder {name!r}{nearest(name, DECODER_NAMES)} (known: {known})")
-    if name in get_args(type(given).model_fields["name"].annotation):
-        return given.model_copy(update={"name": name})
-    made: Decoder = TypeAdapter(AnyDecoder).validate_python({"name": name})
-    if made.task != given.task:
-        raise UsageError(f"--decoder: {name} is for {made.task}, and the benchmark's {given.name} for {given.task}")
-    return made
+    check_name("--decoder: unknown decoder", name, _KINDS)
+    kind = _KINDS[name]
+    if kind.task != given.task:
+        raise UsageError(f"--decoder: {name} is for {kind.task}, and the benchmark's {given.name} for {given.task}")
+    return given.model_copy(update={"name": name}) if type(given) is kind else kind.model_validate({"name": name})

@@ -362,9 +362,9 @@ def _chosen(name: str, group: str, origin: str) -> Offer:
             raise UsageError(f"{origin}: {line.reason}")
     if group == METHODS and plain in offers(COMBINATORS):
         raise UsageError(f"{origin}: {plain!r} is a combinator; write it around a method: '{plain}(METHOD)'")
-    names = list(offers(group))
+    names = ", ".join(offers(group))
     hint = "; a method of your own: PATH.py:NAME" if group == METHODS else ""
-    raise UsageError(f"{origin}: unknown {kind} {name!r}{nearest(plain, names)} (known: {', '.join(names)}{hint})")
+    raise UsageError(f"{origin}: unknown {kind} {name!r}{nearest(plain, offers(group))} (known: {names}{hint})")
 
 
 def _in_file(name: str, origin: str) -> MethodSource:

@@ -280,18 +280,12 @@ def _split_options(options: Iterable[str]) -> tuple[dict[str, str], dict[str, st
 
 def _targets(benchmark: Benchmark, names: tuple[str, ...]) -> dict[str, Split]:
     """Return the splits to score: the benchmark's own, or those named (`held-out`: the hidden ones)."""
-    if not names:
-        return dict(benchmark.targets)
     available = {**benchmark.targets, **benchmark.hidden_targets}
-    chosen: dict[str, Split] = {}
+    chosen: dict[str, Split] = {} if names else dict(benchmark.targets)
     for name in names:
         if name == HIDDEN and benchmark.hidden_targets:
             chosen.update(benchmark.hidden_targets)
-        elif name in available:
-            chosen[name] = available[name]
         else:
-            raise UsageError(
-                f"--targets: benchmark {benchmark.name!r} has no target {name!r}{nearest(name, available)}"
-                f" (known: {', '.join(available)})"
-            )
+            check_name(f"--targets: benchmark {benchmark.name!r} has no target", name, available)
+            chosen[name] = available[name]
     return chosen

@@ -67,12 +67,12 @@ def test_nothing_is_overwritten(invoke: Invoke, there: str) -> None:
         ("_kd", "new method '_kd': a name is"),
         ("méthode", "new method 'méthode': a name is"),
         ("kd\n", "new method 'kd\\n': a name is"),
-        ("lambda", "new method lambda: this is a word of Python itself"),
-        ("nn", "new method nn: the method's file uses this name for something else"),
-        ("random", "new method random: a file random.py would hide the module 'random'"),
-        ("torch", "new method torch: a file torch.py would hide the module 'torch'"),
-        ("test_kd", "new method test_kd: pytest would take the method's file for one of tests"),
-        ("conftest", "new method conftest: pytest would take"),
+        ("lambda", "new method lambda: Python, pytest, a module or the written file itself uses this name; take"),
+        ("nn", "new method nn: Python, pytest, a module or the written file itself uses"),
+        ("random", "new method random: Python, pytest, a module or"),
+        ("torch", "new method torch: Python, pytest, a module or"),
+        ("test_kd", "new method test_kd: Python, pytest, a module or"),
+        ("conftest", "new method conftest: Python, pytest, a module or"),
     ],
 )
 def test_names_that_cannot_be(invoke: Invoke, name: str, message: str) -> None:

@@ -62,7 +62,7 @@ def test_the_defaults_are_the_studys() -> None:
     [
         ({"flp": 0.1}, "key 'task.augmentation.flp' is not known; did you mean 'flip'?"),
         ({"flip": 2}, "key 'task.augmentation.flip': Input should be less than or equal to 1 (got 2)"),
-        ({"scale": [1.5, 0.5]}, "key 'task.augmentation': scale needs 0 < low <= high"),
+        ({"scale": [1.5, 0.5]}, "key 'task.augmentation.scale': needs 0 < low <= high"),
         ({"kind": "task_crop"}, f"key 'task.augmentation': {KINDS}"),
         ({"kind": "plain"}, f"key 'task.augmentation': {KINDS}"),
         ({"kind": None}, f"key 'task.augmentation': {KINDS}"),
@@ -72,15 +72,15 @@ def test_the_defaults_are_the_studys() -> None:
         ({"kind": "task_crops", "scale": [1, 2]}, "key 'task.augmentation.scale' is not known"),
         ({"kind": "task_crops", "hue": 91}, "key 'task.augmentation.hue': Input should be less than or equal to 90"),
         ({"kind": "task_crops", "short_sides": []}, "key 'task.augmentation.short_sides': Tuple should have at least"),
-        ({"kind": "task_crops", "contrast": [0, 1]}, "key 'task.augmentation': contrast needs 0 < low <= high"),
+        ({"kind": "task_crops", "contrast": [0, 1]}, "key 'task.augmentation.contrast': needs 0 < low <= high"),
         (
             {"kind": "distillation_views", "rand_augmnt": "rand"},
             "key 'task.augmentation.rand_augmnt' is not known; did you mean 'rand_augment'?",
         ),
         ({"kind": "distillation_views", "rand_augment": "rand-mstd"}, "key 'task.augmentation.rand_augment': String"),
         ({"kind": "distillation_views", "rand_augment": "original"}, "key 'task.augmentation.rand_augment': String"),
-        ({"kind": "distillation_views", "area": [0.5, 2]}, "key 'task.augmentation': area is at most 1"),
-        ({"kind": "distillation_views", "std": [0.2, 0, 0.2]}, "key 'task.augmentation': area is at most 1, and std"),
+        ({"kind": "distillation_views", "area": [0.5, 2]}, "key 'task.augmentation.area.1': Input should be less"),
+        ({"kind": "distillation_views", "std": [0.2, 0, 0.2]}, "key 'task.augmentation.std.1': Input should be gre"),
     ],
 )
 def test_a_senseless_augmentation_is_refused(content: Any, message: str) -> None:
