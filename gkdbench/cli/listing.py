@@ -30,6 +30,7 @@ def listing(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """List what the program knows."""
+    from gkdbench.cli.dataset_listing import dataset_entries
     from gkdbench.spec.documents import nearest
 
     kinds: dict[str, Callable[[], Entries]] = {
@@ -38,7 +39,7 @@ def listing(
         "benchmarks": _benchmarks,
         "settings": _settings,
         "models": _models,
-        "datasets": _datasets,
+        "datasets": dataset_entries,
         "tables": _tables,
         "runs": lambda: _runs(existing(results)),
     }
@@ -49,10 +50,7 @@ def listing(
     chosen = {k: v for k, v in entries.items() if not name or k == name or fnmatch.fnmatch(k, name)}
     if name and not chosen:
         others = {kind: listed for kind, listed in kinds.items() if kind != what}
-        elsewhere = _elsewhere(name, others)
-        if what == "datasets" and "benchmark of that name" in elsewhere:
-            elsewhere = f", as that benchmark's own file describes its data{elsewhere}"
-        raise UsageError(f"no {what[:-1]} {name!r}{elsewhere or nearest(name, entries)}")
+        raise UsageError(f"no {what[:-1]} {name!r}{_elsewhere(name, others) or nearest(name, entries)}")
     if as_json:
         print_json(chosen)
     elif not chosen:
@@ -103,32 +101,41 @@ def _lines(entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _methods(name: str) -> Entries:
-    from gkdbench.spec.methods import find_method, is_expression, listed
+    from gkdbench.spec.methods import METHODS, find_method, is_expression
 
-    entries: Entries = {}
-    for line in listed():
-        variant = line.offer if line.kind == "variant" else None
-        entries[line.name] = {
-            "from": line.origin,
-            "kind": line.kind,
-            "summary": line.source.summary if line.source else line.reason,
-            "options": _briefly(line.source) if line.source else "",
-            **({"_sets": dict(variant.sets), "_defined_in": str(variant.file)} if variant else {}),
-            **(_about(line.source) if line.source else {}),
-            "_clash": line.clash or None,
-        }
+    entries = _installed(METHODS)
     if name not in entries and is_expression(name):
         source = find_method(name, "list methods")
-        entries[name] = {
-            "from": source.origin,
-            "kind": "combination" if source.combinators else "method",
-            "summary": source.summary,
-            "options": _briefly(source),
-            "_combinators": [f"{one.name}: {one.summary} ({one.origin})" for one in source.combinators] or None,
-            **_about(source),
-            "_clash": None,
-        }
+        around = [f"{one.name}: {one.summary} ({one.origin})" for one in source.combinators]
+        kind = "combination" if around else "method"
+        entries[name] = {"from": source.origin, "kind": kind, **_about(source), "_combinators": around or None}
     return entries
+
+
+def _combinators() -> Entries:
+    from gkdbench.spec.methods import COMBINATORS
+
+    entries = _installed(COMBINATORS)
+    for name, entry in entries.items():
+        del entry["options"]
+        entry["_use"] = f"gkdbench run --method '{name}(METHOD)'"
+    return entries
+
+
+def _installed(group: str) -> Entries:
+    from gkdbench.spec.methods import listed
+
+    return {
+        line.name: {
+            "from": line.origin,
+            "kind": line.kind,
+            **(_about(line.source) if line.source else {"summary": line.reason, "options": ""}),
+            "_sets": dict(line.offer.sets) if line.offer and line.offer.sets else None,
+            "_defined_in": str(line.offer.file) if line.offer and line.offer.file else None,
+            "_clash": line.clash or None,
+        }
+        for line in listed(group)
+    }
 
 
 def _briefly(source: "MethodSource") -> str:
@@ -148,27 +155,13 @@ def _about(source: "MethodSource") -> dict[str, Any]:
         for option in source.options
     ]
     return {
+        "summary": source.summary,
+        "options": _briefly(source),
         "_options": options or None,
         "_module": source.module,
         "_function": source.function,
         "_file": str(source.file),
         "_code": source.code_digest[:16],
-    }
-
-
-def _combinators() -> Entries:
-    from gkdbench.spec.methods import COMBINATORS, listed
-
-    return {
-        line.name: {
-            "from": line.origin,
-            "kind": line.kind,
-            "summary": line.source.summary if line.source else line.reason,
-            **(_about(line.source) if line.source else {}),
-            "_use": f"gkdbench run --method '{line.name}(METHOD)'" if line.source else None,
-            "_clash": line.clash or None,
-        }
-        for line in listed(COMBINATORS)
     }
 
 
@@ -252,12 +245,6 @@ def _models() -> Entries:
 def _millions(by_decoder: Mapping[str, Mapping[str, float]]) -> str:
     counts = {int(row["encoder_params"]) for row in by_decoder.values()}
     return f"{counts.pop() / 1e6:.1f} M" if counts else ""
-
-
-def _datasets() -> Entries:
-    from gkdbench.cli.dataset_listing import dataset_entries
-
-    return dataset_entries()
 
 
 def _tables() -> Entries:

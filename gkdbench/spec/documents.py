@@ -23,10 +23,6 @@ from pydantic import (
 from gkdbench.errors import DataError, UsageError
 
 M = TypeVar("M", bound=BaseModel)
-_DEEPEST = 64
-"""Levels of a document: far more than any has, far less than would exhaust the stack."""
-_LARGEST = 10**6
-"""Values of a document, its aliases written out."""
 _BITS, _DIGITS = 64, 20
 _SHOWN = 60
 """Characters of a value that a message shows."""
@@ -65,34 +61,12 @@ class _StrictLoader(yaml.SafeLoader):
     """The safe loader, refusing what no document means.
 
     That is: a mapping that names a key twice (YAML would keep the last), values that their tag does not fit, numbers
-    beyond 64 bits, nesting and aliases without end. A key that another mapping merged in (`<<`) gives may be given
-    again: that is how merging is meant.
+    beyond 64 bits. A key that another mapping merged in (`<<`) gives may be given again: that is how merging is meant.
     """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._checked: set[int] = set()
-        self._depth = 0
-        self._sizes: dict[int, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node, counting how deep it lies and how many values it stands for."""
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-        if self._depth >= _DEEPEST:
-            raise yaml.composer.ComposerError(None, None, f"nested more than {_DEEPEST} deep", mark)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        if node is not None:
-            if id(node) not in self._sizes and isinstance(node, yaml.CollectionNode) and not node.end_mark:
-                raise yaml.composer.ComposerError(None, None, "an alias stands within what it names", mark)
-            self._sizes.setdefault(id(node), 1 + sum(map(self._size, _children(node))))
-            if self._sizes[id(node)] > _LARGEST:
-                raise yaml.composer.ComposerError(None, None, "aliases make too many values of it", mark)
-        return node
-
-    def _size(self, node: yaml.Node) -> int:
-        return self._sizes.get(id(node), 1)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """Return a node's value; what its tag does not fit is an error with its line."""
@@ -120,21 +94,12 @@ class _StrictLoader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
+            wrong = "a key must be a plain value" if not isinstance(key, Hashable) else ""
+            if wrong or key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, "a key must be a plain value", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} appears twice", key_node.start_mark
+                    None, None, wrong or f"key {key!r} appears twice", key_node.start_mark
                 )
             seen.add(key)
-
-
-def _children(node: yaml.Node) -> list[yaml.Node]:
-    if isinstance(node, yaml.MappingNode):
-        return [part for pair in node.value for part in pair]
-    return node.value if isinstance(node, yaml.SequenceNode) else []
 
 
 def each_once(names: list[str]) -> list[str]:
@@ -181,6 +146,8 @@ def read_yaml(path: Path) -> Any:
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid YAML"
         raise UsageError(f"{where}: {problem}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deeply, or an alias stands within what it names") from error
 
 
 def read_json(path: Path) -> Any:

@@ -172,21 +172,9 @@ def _without_repeats(runs: Iterable[RunSpec]) -> Iterable[RunSpec]:
             yield run
 
 
-def _teacher_run(
-    source: BenchmarkSource, name: str, setting: SettingSpec, selection: Selection
-) -> RunSpec:
-    # those of the preset alone
-    options = tuple(option for option in selection.options if "." in option.partition("=")[0])
-    own = Selection(
-        methods=(setting.teacher_method,),
-        pair=selection.pair,
-        weights=selection.weights,
-        preset=selection.preset,
-        targets=selection.targets,
-        options=options,
-        teacher_seed=selection.teacher_seed,
-        skip_check=selection.skip_check,
-    )
+def _teacher_run(source: BenchmarkSource, name: str, setting: SettingSpec, selection: Selection) -> RunSpec:
+    of_preset = tuple(option for option in selection.options if "." in option.partition("=")[0])
+    own = replace(selection, options=of_preset)
     return _run(source, name, setting, own, setting.teacher_method, selection.teacher_seed)
 
 

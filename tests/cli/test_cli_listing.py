@@ -155,7 +155,7 @@ def test_runs(invoke: Invoke, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("datasets", "camvid"), "no dataset 'camvid', as that benchmark's own file describes its data; there is a "
+        (("datasets", "camvid"), "no dataset 'camvid'; there is a "
          "benchmark of that name: gkdbench list benchmarks camvid"),
         (("methods", "streets"), "there is a benchmark of that name: gkdbench list benchmarks streets"),
         (("benchmarks", "gkd"), "there is a method of that name: gkdbench list methods gkd"),

