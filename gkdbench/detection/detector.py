@@ -47,6 +47,9 @@ class Detector(Network):
     def _levels(self) -> int:
         return len(self._spec.scales)
 
+    def _new_head(self, widths: list[int]) -> FasterRCNN:
+        return FasterRCNN(widths, self.num_classes, self._spec)
+
     def head_inputs(self, features: Features) -> list[Tensor]:
         """Return what the head reads of a pass: one map, or a hierarchical encoder's last levels."""
         if self.reads_levels:

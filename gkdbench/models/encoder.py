@@ -4,9 +4,10 @@ A transformer gives its tokens as they are. A hierarchical encoder (a CNN, Swin)
 it has no class token and no patches to mask, and its levels make a pyramid of their own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import timm
@@ -36,6 +37,27 @@ class Features:
     blocks: dict[int, Tensor] = field(default_factory=dict)  # block -> [B, N, C_block], no norm
     qkv: dict[int, QKV] = field(default_factory=dict)  # block -> q, k, v, each [B, prefix+N, C]
     levels: list[Tensor] = field(default_factory=list)  # of a hierarchical encoder: [B, C_i, h_i, w_i], fine to coarse
+
+    @classmethod
+    def joined(cls, passes: Sequence["Features"], join: Callable[..., Tensor]) -> "Features":
+        """Return one pass whose every tensor is `join` of those that the given passes have in its place.
+
+        Of the blocks, those of the last pass count.
+        """
+        classes = [one.cls for one in passes if one.cls is not None]
+        last = passes[-1]
+        return cls(
+            tokens=join(*(one.tokens for one in passes)),
+            cls=join(*classes) if len(classes) == len(passes) else None,
+            grid=last.grid,
+            blocks={block: join(*(one.blocks[block] for one in passes)) for block in last.blocks},
+            qkv={block: _joined_qkv([one.qkv[block] for one in passes], join) for block in last.qkv},
+        )
+
+
+def _joined_qkv(parts: Sequence[QKV], join: Callable[..., Tensor]) -> QKV:
+    q, k, v = (join(*same) for same in zip(*parts, strict=True))
+    return q, k, v
 
 
 class Encoder(nn.Module):
@@ -186,7 +208,7 @@ class Encoder(nn.Module):
             if keep is not None:
                 hooks.enter_context(dropping(self.model, keep, self.prefix))
             for number in qkv:
-                hooks.enter_context(recording_qkv(self.model.blocks[number], _into(found, number)))
+                hooks.enter_context(recording_qkv(self.model.blocks[number], partial(found.__setitem__, number)))
             final, taps = self.model.forward_intermediates(
                 x,
                 indices=sorted(set(blocks)) or [self.depth - 1],
@@ -221,13 +243,6 @@ class Encoder(nn.Module):
     def _map(self, final: Tensor) -> Tensor:
         """Return the final map as [B, C, h, w]; some families keep channels last there."""
         return final.permute(0, 3, 1, 2) if str(getattr(self.model, "output_fmt", "NCHW")).endswith("NHWC") else final
-
-
-def _into(found: dict[int, QKV], number: int) -> Any:
-    def put(parts: QKV) -> None:
-        found[number] = parts
-
-    return put
 
 
 def _normalisation(entry: ModelEntry, settings: dict[str, Any]) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gkdbench.models.decoders.build import build_decoder
 from gkdbench.models.decoders.head import Head, Output
 from gkdbench.models.encoder import Encoder, Features
 from gkdbench.spec.decoder import Decoder
@@ -40,6 +39,10 @@ class Network(nn.Module, ABC):
         """Whether the head reads the levels of a hierarchical encoder."""
 
     @abstractmethod
+    def _new_head(self, widths: list[int]) -> Head:
+        """Build the head on features of these widths, its weights drawn from torch's global generator."""
+
+    @abstractmethod
     def head_inputs(self, features: Features) -> list[Tensor]:
         """Return what the head reads of a pass."""
 
@@ -64,7 +67,7 @@ class Network(nn.Module, ABC):
         """Give the network a fresh head, the same for every method at a seed."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.head = build_decoder(self.decoder_spec, self.head_widths(), self.grid, self.num_classes)
+            self.head = self._new_head(self.head_widths())
 
     def use_plain_attention(self) -> None:
         """Take explicit attention instead of the fused kernel: 2 to 3 times faster in bf16 on a CPU."""

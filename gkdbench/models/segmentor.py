@@ -4,10 +4,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gkdbench.models.decoders.head import Decoded, SegmentationHead
+from gkdbench.models.decoders.on_grid import ContextDecoder, LinearDecoder
+from gkdbench.models.decoders.semfpn import SemFPN
 from gkdbench.models.encoder import Features
 from gkdbench.models.grids import as_map, on_grid, padded
 from gkdbench.models.network import Network
-from gkdbench.spec.decoder import GridDecoder
+from gkdbench.spec.decoder import GridDecoder, Mask2FormerDecoder, SemFPNDecoder
 
 PYRAMID = (4.0, 2.0, 1.0, 0.5)
 """Sizes of a transformer's pyramid relative to its token grid: strides 4, 8, 16 and 32 with patches of 16."""
@@ -36,6 +38,19 @@ class Segmentor(Network):
     def reads_levels(self) -> bool:
         """Whether the head reads the levels of a hierarchical encoder."""
         return self.on_pyramid and not self.encoder.is_transformer
+
+    def _new_head(self, widths: list[int]) -> SegmentationHead:
+        spec = self.decoder_spec
+        if isinstance(spec, Mask2FormerDecoder):
+            from gkdbench.models.decoders.mask2former import Mask2Former  # transformers takes a second to import
+
+            return Mask2Former(widths, self.num_classes, spec)
+        if isinstance(spec, SemFPNDecoder):
+            return SemFPN(widths, self.num_classes, spec)
+        assert isinstance(spec, GridDecoder)
+        if spec.name == "linear":
+            return LinearDecoder(widths, self.num_classes)
+        return ContextDecoder(widths, self.grid, self.num_classes, spec.width)
 
     def decode(self, features: Features) -> Decoded:
         """Run the head on a pass's features."""

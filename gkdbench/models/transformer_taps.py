@@ -5,6 +5,7 @@ Nothing of timm is forked or patched: all are hooks on public modules, active on
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,14 +16,14 @@ from gkdbench.contract import QKV
 
 
 @contextmanager
-def masking(model: nn.Module, mask: Tensor, token: Tensor) -> Iterator[None]:
+def masking(model: Any, mask: Tensor, token: Tensor) -> Iterator[None]:
     """Replace the masked patches [B, N] by the mask token, before positions are added."""
 
     def replace(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
         # some families embed patches as a map [B, h, w, C]
         return torch.where(mask.reshape(*output.shape[:-1], 1), token.to(output.dtype), output)
 
-    handle = _part(model, "patch_embed").register_forward_hook(replace)
+    handle = model.patch_embed.register_forward_hook(replace)
     try:
         yield
     finally:
@@ -36,7 +37,7 @@ def can_drop(model: nn.Module) -> bool:
 
 
 @contextmanager
-def dropping(model: nn.Module, keep: Tensor, prefix: int) -> Iterator[None]:
+def dropping(model: Any, keep: Tensor, prefix: int) -> Iterator[None]:
     """Hand only the prefix and the patches `keep` [B, M] to the blocks, each with its own position."""
 
     def select(_module: nn.Module, _inputs: Any, tokens: Tensor) -> Tensor:
@@ -52,60 +53,49 @@ def dropping(model: nn.Module, keep: Tensor, prefix: int) -> Iterator[None]:
 
     with ExitStack() as stack:
         # norm_pre is the last module before the blocks, so it sees every token with its absolute position
-        stack.callback(_part(model, "norm_pre").register_forward_hook(select).remove)
-        for block in _part(model, "blocks").children():
+        stack.callback(model.norm_pre.register_forward_hook(select).remove)
+        for block in model.blocks.children():
             stack.callback(block.register_forward_pre_hook(turned, with_kwargs=True).remove)
         yield
 
 
 @contextmanager
-def recording_qkv(block: nn.Module, found: Callable[[QKV], None]) -> Iterator[None]:
+def recording_qkv(block: Any, found: Callable[[QKV], None]) -> Iterator[None]:
     """Tell `found` the queries, keys and values [B, T, C] of a block, before rotary positions and the head split."""
-    attention = _part(block, "attn")
-    fused = getattr(attention, "qkv", None)
-    with ExitStack() as stack:
-        if fused is None:
-            _record_projections(attention, found, stack)
-        elif getattr(attention, "q_bias", None) is not None:
-            # such blocks use the layer's weight without calling it, so the projection is repeated from their input
-            def repeat(module: Any, inputs: tuple[Tensor, ...]) -> None:
-                middle = torch.zeros_like(module.q_bias) if module.k_bias is None else module.k_bias
-                bias = torch.cat([module.q_bias, middle, module.v_bias])
-                q, k, v = F.linear(inputs[0], module.qkv.weight, bias).chunk(3, dim=-1)
-                found((q, k, v))
-
-            stack.callback(attention.register_forward_pre_hook(repeat).remove)
-        else:
-
-            def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                q, k, v = output.chunk(3, dim=-1)
-                found((q, k, v))
-
-            stack.callback(fused.register_forward_hook(record).remove)
-        yield
-
-
-def _record_projections(attention: nn.Module, found: Callable[[QKV], None], stack: ExitStack) -> None:
+    attention = block.attn
+    fused, layers = getattr(attention, "qkv", None), ("q_proj", "k_proj", "v_proj")
     parts: dict[str, Tensor] = {}
 
-    def keeper(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            parts[name] = output
-            if len(parts) == 3:
-                found((parts["q_proj"], parts["k_proj"], parts["v_proj"]))
+    def record(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        q, k, v = output.chunk(3, dim=-1)
+        found((q, k, v))
 
-        return keep
+    def repeat(module: Any, inputs: tuple[Tensor, ...]) -> None:
+        middle = torch.zeros_like(module.q_bias) if module.k_bias is None else module.k_bias
+        bias = torch.cat([module.q_bias, middle, module.v_bias])
+        record(module, inputs, F.linear(inputs[0], module.qkv.weight, bias))
 
-    for name in ("q_proj", "k_proj", "v_proj"):
-        stack.callback(_part(attention, name).register_forward_hook(keeper(name)).remove)
+    def keep(name: str, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        parts[name] = output
+        if len(parts) == len(layers):
+            found((parts["q_proj"], parts["k_proj"], parts["v_proj"]))
+
+    if fused is None:
+        handles = [getattr(attention, name).register_forward_hook(partial(keep, name)) for name in layers]
+    elif getattr(attention, "q_bias", None) is not None:
+        # such blocks use the layer's weight without calling it, so the projection is repeated from their input
+        handles = [attention.register_forward_pre_hook(repeat)]
+    else:
+        handles = [fused.register_forward_hook(record)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def gives_qkv(block: nn.Module, width: int) -> bool:
     """Whether a block's queries, keys and values can be recorded; tried on four tokens."""
-    attention = getattr(block, "attn", None)
-    layers = [getattr(attention, name, None) for name in ("qkv", "q_proj", "k_proj", "v_proj")]
-    if not (isinstance(layers[0], nn.Linear) or all(isinstance(layer, nn.Linear) for layer in layers[1:])):
-        return False
     recorded: list[QKV] = []
     place = next(block.parameters())
     tokens = torch.zeros(1, 4, width, device=place.device, dtype=place.dtype)
@@ -114,13 +104,8 @@ def gives_qkv(block: nn.Module, width: int) -> bool:
         block.eval()
         with torch.no_grad(), recording_qkv(block, recorded.append):
             block(tokens)
-    except Exception:  # a family whose blocks want more than tokens; what they do is unknown
+    except Exception:  # a family without such layers, or whose blocks want more than tokens; what they do is unknown
         return False
     finally:
         block.train(training)
     return bool(recorded) and all(part.shape[:2] == tokens.shape[:2] for part in recorded[0])
-
-
-def _part(module: nn.Module, name: str) -> nn.Module:
-    part: nn.Module = getattr(module, name)
-    return part

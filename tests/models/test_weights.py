@@ -9,12 +9,11 @@ from torch import nn
 
 from gkdbench.errors import DataError
 from gkdbench.identity.digest import file_sha256
-from gkdbench.models.decoders.build import build_decoder
+from gkdbench.models.decoders.on_grid import LinearDecoder
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.weight_files import find_weights, weights_digest
 from gkdbench.models.weights import load_encoder, load_tensors, parts, read_into, read_tensors
 from gkdbench.spec.catalogue import ModelSource, find_model, models
-from gkdbench.spec.decoder import GridDecoder
 from gkdbench.spec.model import ModelEntry
 
 
@@ -142,7 +141,6 @@ def test_an_architecture_of_another_number_of_tensors_is_named(tmp_path):
 
 
 def test_a_head_of_other_classes_is_refused_with_both_shapes(tmp_path):
-    linear = GridDecoder(name="linear")
-    save_file(build_decoder(linear, [8], (2, 2), 19).state_dict(), tmp_path / "head.safetensors")
+    save_file(LinearDecoder([8], 19).state_dict(), tmp_path / "head.safetensors")
     with pytest.raises(DataError, match=r"has shape \(19,.*\), the model needs \(5,.*\)"):
-        read_into(build_decoder(linear, [8], (2, 2), 5), tmp_path / "head.safetensors")
+        read_into(LinearDecoder([8], 5), tmp_path / "head.safetensors")
