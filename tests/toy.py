@@ -13,7 +13,7 @@ from gkdbench.data.stream import Samples
 from gkdbench.engine.checkpoint import Checkpoint
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import Training
-from gkdbench.engine.passes import FrozenTeacher, StageModule
+from gkdbench.engine.passes import StageModule
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.files import write_atomically
@@ -72,7 +72,7 @@ def segmentor(
 
 def module(stage: Stage, precision: str = "32-true", **arguments) -> StageModule:
     student = segmentor(16, 2, 2, 0, head=stage.uses_head(), **arguments)
-    teacher = FrozenTeacher(segmentor(24, 3, 3, 1)) if stage.teacher else None
+    teacher = segmentor(24, 3, 3, 1) if stage.teacher else None
     return StageModule(stage, student, teacher, precision=precision, ignore=255)
 
 

@@ -161,7 +161,7 @@ def guarded(module: StageModule) -> dict[str, Any]:
         if model is not None and part not in module.stage.trains:
             found[f"the frozen {part}"] = {name: fingerprint(tensor) for name, tensor in states(model)}
     if module.teacher is not None:
-        model = module.teacher.segmentor
+        model = module.teacher
         found["the teacher's weights"] = {name: fingerprint(tensor) for name, tensor in states(model)}
         found["the teacher's mode"] = any(part.training for part in model.modules())
         found["the teacher's requires_grad"] = any(p.requires_grad for p in model.parameters())
@@ -173,7 +173,7 @@ def inside(module: StageModule) -> bool:
     """Whether a tensor of the teacher is among what the checkpoint of a stage holds, or what its optimiser moves."""
     if module.teacher is None:
         return False
-    outside = {tensor.data_ptr() for _, tensor in states(module.teacher.segmentor) if tensor.numel()}
+    outside = {tensor.data_ptr() for _, tensor in states(module.teacher) if tensor.numel()}
     held = [*(tensor for _, tensor in states(module)), *module.state_dict().values()]
     return any(tensor.data_ptr() in outside for tensor in held if tensor.numel())
 

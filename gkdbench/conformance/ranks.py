@@ -31,7 +31,7 @@ from gkdbench.conformance.watch import generators_kept
 from gkdbench.data.stream import Share, batches
 from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
-from gkdbench.engine.process_group import leave_group
+from gkdbench.engine.ranks import leave_group
 from gkdbench.errors import GkdbenchError, Unsupported
 
 STEPS = 20

@@ -20,7 +20,7 @@ from gkdbench.contract import Pair, Side, Stage
 from gkdbench.data.dataset import Dataset
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Batch, Samples, Share, batches
-from gkdbench.engine.passes import FrozenTeacher, StageModule
+from gkdbench.engine.passes import StageModule
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
 from gkdbench.run.plan import describe
@@ -161,10 +161,10 @@ class _SharedTeacher:
     segmentor: Segmentor
     state: Mapping[str, Tensor]
 
-    def fresh(self) -> FrozenTeacher:
+    def fresh(self) -> Segmentor:
         """Return the teacher as it was built, whatever a method did to it."""
         self.segmentor.load_state_dict(self.state)
-        return FrozenTeacher(self.segmentor)
+        return self.segmentor
 
 
 @lru_cache(maxsize=64)

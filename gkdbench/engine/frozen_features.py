@@ -6,7 +6,6 @@ the same numbers again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,32 +23,15 @@ LARGEST_BYTES = 2**30
 _BATCH = 25
 
 
-@dataclass(frozen=True)
-class FrozenFeatures:
-    """Tokens, class tokens and block outputs of every variant of a stream."""
-
-    tokens: Tensor  # [V, N, C]
-    cls: Tensor | None  # [V, C]
-    blocks: dict[int, Tensor]  # [V, N, C_block]
-    grid: tuple[int, int]
-
-    def rows(self, variants: Tensor, device: torch.device) -> Features:
-        """Return the features of some variants, [B, ...]."""
-        return Features(
-            tokens=self.tokens[variants].to(device),
-            cls=None if self.cls is None else self.cls[variants].to(device),
-            grid=self.grid,
-            blocks={block: table[variants].to(device) for block, table in self.blocks.items()},
-        )
-
-
 def worth_it(stage: Stage, network: Network, samples: Samples, recipe: StageRecipe) -> bool:
     """Whether a stage gains from it and the features fit into LARGEST_BYTES.
 
-    The levels of a hierarchical encoder are not kept: they are far larger than tokens.
+    Of an encoder's taps none are kept, and no levels of a hierarchical one: they are far larger than tokens.
     """
-    variants = samples.variants
-    if "encoder" in stage.trains or not stage.task or variants is None or network.reads_levels:
+    variants, taps = samples.variants, stage.taps_student
+    if "encoder" in stage.trains or not stage.task or taps.blocks or taps.qkv:
+        return False
+    if variants is None or network.reads_levels:
         return False
     encoder = network.encoder
     widths = encoder.width + sum(encoder.block_widths[block] for block in network.head_blocks)
@@ -66,8 +48,8 @@ def compute(
     precision: str,
     stop: StopFlag,
     meter: Callable[[int, int, str], None],
-) -> FrozenFeatures:
-    """Pass every variant of a stream through the encoder, in eval mode."""
+) -> Callable[[Tensor], Features]:
+    """Pass every variant of a stream through the encoder, in eval mode; return what looks some of them up, [B]."""
     variants = samples.variants
     assert variants is not None
     network.to(device).eval()
@@ -78,21 +60,7 @@ def compute(
         images = np.stack([samples.variant_image(number) for number in numbers])
         batch = unit_images(torch.from_numpy(images)).to(device)
         with in_precision(device, precision):
-            parts.append(_on_cpu(network.features(batch)))
+            parts.append(Features.joined([network.features(batch)], Tensor.cpu))
         meter(numbers.stop, variants, "features of the frozen encoder")
-    classes = [part.cls for part in parts if part.cls is not None]
-    return FrozenFeatures(
-        tokens=torch.cat([part.tokens for part in parts]),
-        cls=torch.cat(classes) if classes else None,
-        blocks={block: torch.cat([part.blocks[block] for part in parts]) for block in parts[0].blocks},
-        grid=parts[0].grid,
-    )
-
-
-def _on_cpu(features: Features) -> Features:
-    return Features(
-        tokens=features.tokens.cpu(),
-        cls=None if features.cls is None else features.cls.cpu(),
-        grid=features.grid,
-        blocks={block: tap.cpu() for block, tap in features.blocks.items()},
-    )
+    table = Features.joined(parts, lambda *tensors: torch.cat(tensors))
+    return lambda chosen: Features.joined([table], lambda rows: rows[chosen].to(device))

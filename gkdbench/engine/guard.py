@@ -66,8 +66,7 @@ def _frozen(module: StageModule) -> Iterator[tuple[str, Tensor]]:
     Buffers that are no state are left out, since encoders keep tables for the last image size in them; but what an
     encoder normalises images with counts.
     """
-    teacher = module.teacher.segmentor if module.teacher is not None else None
-    student, trains = module.student, module.stage.trains
+    teacher, student, trains = module.teacher, module.student, module.stage.trains
     parts: dict[str, nn.Module | None] = {
         "teacher.encoder": None if teacher is None else teacher.encoder,
         "teacher.head": None if teacher is None else teacher.head,

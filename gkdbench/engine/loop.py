@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,18 +22,15 @@ from gkdbench.engine.guard import Guard
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.optimiser import build_optimiser, set_rates
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
+from gkdbench.engine.ranks import any_rank, over_ranks
 from gkdbench.errors import DataError, GkdbenchError, Interrupted
 from gkdbench.spec.recipe import StageRecipe
 
 LOG_EVERY = 10
 
 
-class Meter(Protocol):
-    """Shows progress to a person."""
-
-    def __call__(self, done: int, total: int, text: str) -> None:
-        """Show that `done` of `total` steps are done."""
-        ...
+Meter = Callable[[int, int, str], None]
+"""Shows a person how many steps of how many are done."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ def train(training: Training) -> Outcome:
     share = training.share()
     stream = _streams(training, share, progress.step)
     began, spent = time.monotonic(), progress.wall_s
-    _reset_peak(fabric.device)
+    if fabric.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(fabric.device)
     while progress.step < recipe.steps:
         set_rates(optimiser, recipe, progress.step)
         terms, last = _accumulate(training, wrapped, stream, share, progress.step)
@@ -116,11 +114,11 @@ def train(training: Training) -> Outcome:
         training.meter(progress.step, recipe.steps, shown)
         stopping = any_rank(fabric, bool(training.stop))
         last_step = progress.step == recipe.steps
-        if last_step or stopping or any_rank(fabric, _due(training)):
+        if last_step or stopping or any_rank(fabric, fabric.is_global_zero and training.checkpoint.due()):
             if guard is not None:
                 _check(guard, progress.step, fabric)
-            if not last_step:
-                _save(training, optimiser, progress)
+            if fabric.is_global_zero and not last_step:
+                training.checkpoint.save(training.module.state_dict(), optimiser.state_dict(), progress)
         if stopping and not last_step:
             log.close()
             raise Interrupted(
@@ -173,11 +171,7 @@ def _accumulate(
         for name, value in terms.items():
             sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.detach()
     assert batch is not None
-    values = torch.stack(list(sums.values())) / share.turns
-    if fabric.world_size > 1:
-        reduced = fabric.all_reduce(values, reduce_op="mean")
-        assert isinstance(reduced, Tensor)
-        values = reduced
+    values = over_ranks(fabric, torch.stack(list(sums.values())) / share.turns, "mean")
     return dict(zip(sums, values.tolist(), strict=True)), LiveStep(training.module, batch, moment)
 
 
@@ -213,9 +207,7 @@ def _clip(training: Training, wrapped: Any, optimiser: Any) -> None:
     if stage.clip_adaptor is not None and any(p.grad is not None for p in stage.parameters()):
         torch.nn.utils.clip_grad_norm_(stage.parameters(), stage.clip_adaptor)
     if training.recipe.clip is not None:
-        fabric.clip_gradients(
-            wrapped, optimiser, max_norm=training.recipe.clip, error_if_nonfinite=False
-        )
+        fabric.clip_gradients(wrapped, optimiser, max_norm=training.recipe.clip, error_if_nonfinite=False)
 
 
 def _count(progress: Progress, module: StageModule, fabric: Fabric) -> None:
@@ -225,32 +217,9 @@ def _count(progress: Progress, module: StageModule, fabric: Fabric) -> None:
     passes.student = passes.teacher = 0
     if fabric.world_size > 1:
         counted = torch.tensor([student, teacher], dtype=torch.float64, device=fabric.device)
-        total = fabric.all_reduce(counted, reduce_op="sum")
-        assert isinstance(total, Tensor)
-        student, teacher = (int(value) for value in total.tolist())
+        student, teacher = (int(value) for value in over_ranks(fabric, counted, "sum").tolist())
     progress.student_passes += student
     progress.teacher_passes += teacher
-
-
-def any_rank(fabric: Fabric, flag: bool) -> bool:
-    """Whether any rank raises the flag, so that all do the same."""
-    if fabric.world_size == 1:
-        return flag
-    value = torch.tensor(float(flag), device=fabric.device)
-    total = fabric.all_reduce(value, reduce_op="sum")
-    assert isinstance(total, Tensor)
-    return bool(total > 0)
-
-
-def _due(training: Training) -> bool:
-    return training.fabric.is_global_zero and training.checkpoint.due()
-
-
-def _save(training: Training, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
-    if training.fabric.is_global_zero:
-        training.checkpoint.save(
-            training.module.state_dict(), optimiser.state_dict(), progress
-        )
 
 
 def _resumed(training: Training, optimiser: torch.optim.Optimizer) -> Progress:
@@ -269,17 +238,16 @@ def _resumed(training: Training, optimiser: torch.optim.Optimizer) -> Progress:
     return progress
 
 
-def _reset_peak(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
 def _peak_gib(device: torch.device) -> float:
     """Peak memory in GiB: of the stage on a GPU, of the process since its start on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     unit = 2**30 if sys.platform == "darwin" else 2**20  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _means(values: Mapping[str, list[float]]) -> dict[str, float]:
+    return {name: sum(each) / len(each) for name, each in values.items()}
 
 
 class _Log:
@@ -304,25 +272,23 @@ class _Log:
             progress.window.setdefault(name, []).append(value)
         if progress.step % LOG_EVERY:
             return
-        means = {name: sum(values) / len(values) for name, values in progress.window.items()}
+        means = _means(progress.window)
         progress.window = {}
         progress.log_lines += 1
         self._tail = [*self._tail, means][-5:]
         if self._active:
-            line = {"step": progress.step, "terms": means, "lr": rate}
-            self._stream.write(json.dumps(line) + "\n")
+            self._stream.write(json.dumps({"step": progress.step, "terms": means, "lr": rate}) + "\n")
             self._stream.flush()
 
     def final(self) -> dict[str, float]:
         """Return each term's mean over the last 50 steps, or what there is of them."""
         if not self._tail:
-            window = self._progress.window
-            return {name: sum(values) / len(values) for name, values in window.items()}
+            return _means(self._progress.window)
         found: dict[str, list[float]] = {}
         for means in self._tail:
             for name, value in means.items():
                 found.setdefault(name, []).append(value)
-        return {name: sum(values) / len(values) for name, values in found.items()}
+        return _means(found)
 
     def close(self) -> None:
         """Close the file."""

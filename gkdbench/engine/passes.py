@@ -6,16 +6,17 @@ teacher lives outside the module tree: it is never in a checkpoint, never wrappe
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-import torch.distributed as distributed
 from torch import Tensor, nn
 
 from gkdbench.contract import Stage, Step
 from gkdbench.data.seeds import seed_of
 from gkdbench.data.stream import Batch
+from gkdbench.engine.ranks import gathered
 from gkdbench.engine.view import LazyView
 from gkdbench.errors import Unsupported
 from gkdbench.models.decoders.head import Output
@@ -52,18 +53,6 @@ def in_precision(device: torch.device, precision: str) -> Iterator[None]:
         yield
 
 
-class FrozenTeacher:
-    """A teacher that only answers: eval mode, no gradients, not a module."""
-
-    def __init__(self, segmentor: Network) -> None:
-        self.segmentor = segmentor.eval().requires_grad_(False)
-
-    def to(self, device: torch.device) -> "FrozenTeacher":
-        """Move the teacher to a device."""
-        self.segmentor.to(device)
-        return self
-
-
 class StageModule(nn.Module):
     """Student and stage; `forward(batch, moment)` returns every weighted scalar term, task loss included."""
 
@@ -71,7 +60,7 @@ class StageModule(nn.Module):
         self,
         stage: Stage,
         student: Network,
-        teacher: FrozenTeacher | None,
+        teacher: Network | None,
         *,
         precision: str,
         ignore: int,
@@ -80,6 +69,8 @@ class StageModule(nn.Module):
         self.stage, self.student = stage, student
         self.precision, self.ignore = precision, ignore
         self.passes = PassCount()
+        if teacher is not None:
+            teacher.eval().requires_grad_(False)
         # A list hides the teacher from nn.Module's registration.
         self._outside = [teacher]
         self.lookup: Callable[[Tensor], Features] | None = None
@@ -90,8 +81,8 @@ class StageModule(nn.Module):
         self.train()
 
     @property
-    def teacher(self) -> FrozenTeacher | None:
-        """The frozen teacher, or None."""
+    def teacher(self) -> Network | None:
+        """The frozen teacher, or None: it only answers, in eval mode and without gradients."""
         return self._outside[0]
 
     def train(self, mode: bool = True) -> "StageModule":
@@ -131,44 +122,6 @@ class StageModule(nn.Module):
         return loss
 
 
-@dataclass
-class _Memo:
-    """Views by the identity of their arguments; the arguments are kept so that identities stay true."""
-
-    entries: dict[tuple[int | None, ...], tuple[LazyView, tuple[Any, ...]]] = field(
-        default_factory=dict
-    )
-
-    def view(self, arguments: tuple[Any, ...], make: Callable[[], LazyView]) -> LazyView:
-        key = tuple(None if argument is None else id(argument) for argument in arguments)
-        if key not in self.entries:
-            self.entries[key] = (make(), arguments)
-        return self.entries[key][0]
-
-
-class _OwnPart(torch.autograd.Function):
-    """The same values; a gradient multiplied by the number of ranks."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, world: int) -> Tensor:
-        ctx.world = world
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] * ctx.world, None
-
-
-def own_part(x: Tensor, world: int) -> Tensor:
-    """Return a rank's own part of a gathered tensor: bitwise x, its gradient times `world`.
-
-    The mean of gradients over ranks divides by the number of ranks, while a part gets a gradient on its own rank
-    alone.
-    """
-    part: Tensor = _OwnPart.apply(x, world)
-    return part
-
-
 class LiveStep(Step):
     """The step of a running stage."""
 
@@ -183,7 +136,7 @@ class LiveStep(Step):
         self.rng = torch.Generator().manual_seed(seed_of(moment.seed, moment.stage, moment.index))
         self._variant = batch.variant
         self._calls = 0
-        self._student_views, self._teacher_views = _Memo(), _Memo()
+        self._views: dict[tuple[bool, int, int, int], LazyView] = {}
         self.extra = {name: LiveStep(module, other, moment) for name, other in batch.extra.items()}
 
     def __getattr__(self, name: str) -> Any:
@@ -197,150 +150,94 @@ class LiveStep(Step):
         moment, generator = self._moment, torch.Generator()
         rows = []
         for position in self.position.tolist():
-            generator.manual_seed(
-                seed_of(moment.seed, moment.stage, moment.index, position, self._calls)
-            )
+            generator.manual_seed(seed_of(moment.seed, moment.stage, moment.index, position, self._calls))
             rows.append(torch.rand(*shape, generator=generator))
         self._calls += 1
         return torch.stack(rows).to(self.images.device)
 
     def student(
-        self,
-        images: Tensor | None = None,
-        *,
-        mask: Tensor | None = None,
-        keep: Tensor | None = None,
+        self, images: Tensor | None = None, *, mask: Tensor | None = None, keep: Tensor | None = None
     ) -> LazyView:
         """Return the student's pass; see Step."""
-        stage, student = self._module.stage, self._module.student
-        blocks = tuple(student.encoder.block_index(tap) for tap in stage.taps_student.blocks)
-        qkv = tuple(student.encoder.block_index(tap) for tap in stage.taps_student.qkv)
-
-        def encode() -> Features:
-            lookup = self._module.lookup
-            if images is None and mask is None and keep is None and lookup and self._variant is not None:
-                self._module.passes.student += len(self.images)  # the method's pass, if not the machine's
-                return lookup(self._variant)
-            if mask is not None and images is None and keep is None:
-                return self._masked_features(mask, blocks, qkv)
-            return self._run_student(
-                self.images if images is None else images, mask, keep, blocks, qkv
-            )
-
-        def make() -> LazyView:
-            return LazyView(
-                encode,
-                self._decoder(student, "head" in stage.trains),
-                grid=student.grid,
-                blocks=blocks,
-                qkv=qkv,
-                whole=keep is None,
-            )
-
-        return self._student_views.view((images, mask, keep), make)
-
-    def _run_student(
-        self,
-        images: Tensor,
-        mask: Tensor | None,
-        keep: Tensor | None,
-        blocks: tuple[int, ...],
-        qkv: tuple[int, ...],
-    ) -> Features:
-        module = self._module
-        module.passes.student += len(images)
-        trains = "encoder" in module.stage.trains and torch.is_grad_enabled()
-        with in_precision(images.device, module.precision), torch.set_grad_enabled(trains):
-            return module.student.features(images, mask=mask, keep=keep, blocks=blocks, qkv=qkv)
-
-    def _masked_features(
-        self, mask: Tensor, blocks: tuple[int, ...], qkv: tuple[int, ...]
-    ) -> Features:
-        """Pass only the rows that have a mask; the others are the plain pass's rows.
-
-        The numbers are the same because a sample's pass does not depend on its neighbours, unless the encoder
-        draws in training (dropout, BatchNorm): then the whole batch is passed.
-        """
-        rows = mask.any(dim=1)
-        encoder = self._module.student.encoder
-        redraws = encoder.training and encoder.draws_in_training()
-        if bool(rows.all()) or redraws:
-            return self._run_student(self.images, mask, None, blocks, qkv)
-        plain = self.student().features
-        if not bool(rows.any()):
-            return plain
-        passed = self._run_student(self.images[rows], mask[rows], None, blocks, qkv)
-
-        def merged(whole: Tensor, part: Tensor) -> Tensor:
-            return whole.index_put((rows.nonzero()[:, 0],), part)
-
-        return Features(
-            tokens=merged(plain.tokens, passed.tokens),
-            cls=None
-            if plain.cls is None or passed.cls is None
-            else merged(plain.cls, passed.cls),
-            grid=plain.grid,
-            blocks={b: merged(plain.blocks[b], passed.blocks[b]) for b in passed.blocks},
-            qkv={
-                b: (
-                    merged(plain.qkv[b][0], passed.qkv[b][0]),
-                    merged(plain.qkv[b][1], passed.qkv[b][1]),
-                    merged(plain.qkv[b][2], passed.qkv[b][2]),
-                )
-                for b in passed.qkv
-            },
-        )
+        return self._view(self._module.student, images, mask, keep)
 
     def teacher(
-        self,
-        images: Tensor | None = None,
-        *,
-        mask: Tensor | None = None,
-        keep: Tensor | None = None,
+        self, images: Tensor | None = None, *, mask: Tensor | None = None, keep: Tensor | None = None
     ) -> LazyView:
         """Return the teacher's pass; see Step."""
+        teacher = self._module.teacher
+        if teacher is None:
+            raise RuntimeError(f"stage {self._module.stage.name!r} asks for no teacher (teacher = None)")
+        return self._view(teacher, images, mask, keep)
+
+    def gather(self, x: Tensor) -> Tensor:
+        """Concatenate over ranks; see Step."""
+        return gathered(x)
+
+    def _view(self, network: Network, images: Tensor | None, mask: Tensor | None, keep: Tensor | None) -> LazyView:
+        """Return a network's pass, the same one whenever it is asked for with the same tensors."""
         module = self._module
-        if module.teacher is None:
-            raise RuntimeError(f"stage {module.stage.name!r} asks for no teacher (teacher = None)")
-        segmentor, taps = module.teacher.segmentor, module.stage.taps_teacher
-        blocks = tuple(segmentor.encoder.block_index(tap) for tap in taps.blocks)
-        qkv = tuple(segmentor.encoder.block_index(tap) for tap in taps.qkv)
-        source = self.images if images is None else images
-
-        def encode() -> Features:
-            module.passes.teacher += len(source)
-            with in_precision(source.device, module.precision), torch.no_grad():
-                return segmentor.features(source, mask=mask, keep=keep, blocks=blocks, qkv=qkv)
-
-        def make() -> LazyView:
-            return LazyView(
-                encode,
-                self._decoder(segmentor, False),
+        key = (network is module.student, id(images), id(mask), id(keep))  # ids stay true: the view holds the tensors
+        if key not in self._views:
+            taps = module.stage.taps_student if network is module.student else module.stage.taps_teacher
+            blocks = tuple(network.encoder.block_index(tap) for tap in taps.blocks)
+            qkv = tuple(network.encoder.block_index(tap) for tap in taps.qkv)
+            self._views[key] = LazyView(
+                partial(self._features, network, images, mask, keep, blocks=blocks, qkv=qkv),
+                partial(self._decoded, network),
                 grid=module.student.grid,
                 blocks=blocks,
                 qkv=qkv,
                 whole=keep is None,
             )
+        return self._views[key]
 
-        return self._teacher_views.view((images, mask, keep), make)
+    def _features(
+        self, network: Network, images: Tensor | None, mask: Tensor | None, keep: Tensor | None, **taps: tuple[int, ...]
+    ) -> Features:
+        module = self._module
+        if network is module.student and images is None and keep is None:
+            if mask is not None:
+                return self._masked_features(mask, **taps)
+            if module.lookup is not None and self._variant is not None:
+                module.passes.student += len(self.images)  # the method's pass, if not the machine's
+                return module.lookup(self._variant)
+        return self._passed(network, self.images if images is None else images, mask, keep, **taps)
 
-    def _decoder(self, segmentor: Network, trains: bool) -> Callable[[Features], Output]:
-        def decode(features: Features) -> Output:
-            device, precision = self.images.device, self._module.precision
-            grad = torch.is_grad_enabled() and (trains or features.tokens.requires_grad)
-            with in_precision(device, precision), torch.set_grad_enabled(grad):
-                return segmentor.decode(features)
+    def _passed(
+        self, network: Network, images: Tensor, mask: Tensor | None, keep: Tensor | None, **taps: tuple[int, ...]
+    ) -> Features:
+        """Pass images through a network in the stage's precision, and count them."""
+        module = self._module
+        trains = network is module.student and "encoder" in module.stage.trains
+        if network is module.student:
+            module.passes.student += len(images)
+        else:
+            module.passes.teacher += len(images)
+        grad = trains and torch.is_grad_enabled()
+        with in_precision(images.device, module.precision), torch.set_grad_enabled(grad):
+            return network.features(images, mask=mask, keep=keep, **taps)
 
-        return decode
+    def _masked_features(self, mask: Tensor, **taps: tuple[int, ...]) -> Features:
+        """Pass only the student's rows that have a mask; the others are the plain pass's rows.
 
-    def gather(self, x: Tensor) -> Tensor:
-        """Concatenate over ranks; see Step."""
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return x
-        world, rank = distributed.get_world_size(), distributed.get_rank()
-        if world == 1:
-            return x
-        parts = [torch.empty_like(x) for _ in range(world)]
-        distributed.all_gather(parts, x.detach().contiguous())
-        parts[rank] = own_part(x, world)  # gradients flow through the own part only
-        return torch.cat(parts)
+        The numbers are the same because a sample's pass does not depend on its neighbours, unless the encoder
+        draws in training (dropout, BatchNorm): then the whole batch is passed.
+        """
+        rows, student = mask.any(dim=1), self._module.student
+        redraws = student.encoder.training and student.encoder.draws_in_training()
+        if bool(rows.all()) or redraws:
+            return self._passed(student, self.images, mask, None, **taps)
+        plain = self.student().features
+        if not bool(rows.any()):
+            return plain
+        passed = self._passed(student, self.images[rows], mask[rows], None, **taps)
+        numbers = rows.nonzero()[:, 0]
+        return Features.joined([plain, passed], lambda whole, part: whole.index_put((numbers,), part))
+
+    def _decoded(self, network: Network, features: Features) -> Output:
+        module = self._module
+        trains = network is module.student and "head" in module.stage.trains
+        grad = torch.is_grad_enabled() and (trains or features.tokens.requires_grad)
+        with in_precision(self.images.device, module.precision), torch.set_grad_enabled(grad):
+            return network.decode(features)

@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gkdbench import __version__
 from gkdbench.data.dataset import open_split
-from gkdbench.engine.loop import any_rank
 from gkdbench.engine.passes import in_precision
+from gkdbench.engine.ranks import any_rank
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, Unsupported
 from gkdbench.identity.run import run_digest, run_id
 from gkdbench.models.network import Network

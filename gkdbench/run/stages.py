@@ -18,7 +18,7 @@ from gkdbench.data.stream import Samples
 from gkdbench.engine.checkpoint import Checkpoint
 from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.loop import Outcome, Training, train
-from gkdbench.engine.passes import FrozenTeacher, StageModule
+from gkdbench.engine.passes import StageModule
 from gkdbench.errors import DataError
 from gkdbench.models.build import build_encoder, build_network, grid_at
 from gkdbench.models.network import Network
@@ -128,11 +128,11 @@ class StageRunner:
         if shop.fabric.device.type == "cpu":
             student.use_plain_attention()
             if frozen is not None:
-                frozen.segmentor.use_plain_attention()
+                frozen.use_plain_attention()
         module = StageModule(
             stage,
             student,
-            frozen and frozen.to(shop.fabric.device),
+            None if frozen is None else frozen.to(shop.fabric.device),
             precision=planned.recipe.precision,
             ignore=spec.benchmark.ignore,
         )
@@ -173,10 +173,9 @@ class StageRunner:
         """Compute a frozen encoder's features beforehand where that saves passes; return the seconds spent."""
         began = time.monotonic()
         student, recipe, device = module.student, planned.recipe, self.shop.fabric.device
-        taps = planned.stage.taps_student
-        if taps.blocks or taps.qkv or not worth_it(planned.stage, student, samples, recipe):
+        if not worth_it(planned.stage, student, samples, recipe):
             return 0.0
-        features = compute(
+        module.lookup = compute(
             student,
             samples,
             device=device,
@@ -184,7 +183,6 @@ class StageRunner:
             stop=self.shop.stop,
             meter=self.shop.display.progress,
         )
-        module.lookup = lambda variants: features.rows(variants, device)
         module.train()
         return time.monotonic() - began
 
@@ -200,7 +198,7 @@ class StageRunner:
             network.add_head(seed_of(self.spec.seed, "head"))
         return network
 
-    def _teacher(self, planned: PlannedStage, artefact: Artefact | None) -> FrozenTeacher | None:
+    def _teacher(self, planned: PlannedStage, artefact: Artefact | None) -> Network | None:
         if planned.stage.teacher is None:
             return None
         sight = planned.recipe.sight
@@ -209,7 +207,7 @@ class StageRunner:
             assert artefact is not None
             restore(network, self.spec, "teacher", artefact, artefact)
             fit(network, self.spec, "teacher", sight)
-        return FrozenTeacher(network)
+        return network
 
     def _samples(self, planned: PlannedStage) -> dict[str, Samples]:
         return {name: self._stream(planned, name) for name in planned.stage.streams()}

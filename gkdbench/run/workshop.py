@@ -15,7 +15,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 
 from gkdbench.data.dataset import DataPlace
 from gkdbench.engine.interruption import StopFlag, stop_on_signals
-from gkdbench.engine.process_group import leave_group
+from gkdbench.engine.ranks import leave_group
 from gkdbench.errors import UsageError
 from gkdbench.identity.run import Known
 from gkdbench.run.plan import Planner

@@ -105,12 +105,12 @@ BAD = {
         "clean hands", "writes into step.images", "step.images.data",
     ),
     "holds_the_teacher": Bad(
-        (after(VALUE, "        self.kept = step._module.teacher.segmentor\n"),),
+        (after(VALUE, "        self.kept = step._module.teacher\n"),),
         "frozen parts", "holds the teacher", "self.kept",
     ),
     "trains_the_teacher": Bad(
         (
-            after(VALUE, "        self.outside = [step._module.teacher.segmentor.requires_grad_(True)]\n"),
+            after(VALUE, "        self.outside = [step._module.teacher.requires_grad_(True)]\n"),
             after(RETURN, (
                 "\n    def after_backward(self, step):\n"
                 "        for p in self.outside[0].encoder.parameters():\n"
@@ -120,12 +120,12 @@ BAD = {
         "frozen parts", "the teacher's weights changed", "p.data.add_",
     ),
     "unfreezes_the_teacher": Bad(
-        (after(VALUE, "        step._module.teacher.segmentor.requires_grad_(True)\n"),),
+        (after(VALUE, "        step._module.teacher.requires_grad_(True)\n"),),
         "frozen parts", "parameter of the teacher requires a gradient", "requires_grad_(True)",
     ),
     "teacher_in_training_mode": Bad(
-        (after(VALUE, "        step._module.teacher.segmentor.train()\n"),),
-        "frozen parts", "put into training mode", "segmentor.train()",
+        (after(VALUE, "        step._module.teacher.train()\n"),),
+        "frozen parts", "put into training mode", "teacher.train()",
     ),
     "moves_the_frozen": Bad(
         (

@@ -23,8 +23,8 @@ from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
-from gkdbench.engine.passes import FrozenTeacher, LiveStep, Moment, StageModule
-from gkdbench.engine.process_group import leave_group
+from gkdbench.engine.passes import LiveStep, Moment, StageModule
+from gkdbench.engine.ranks import leave_group
 from gkdbench.errors import DataError, Interrupted
 from gkdbench.spec.augmentation import DetectionViews
 from gkdbench.spec.decoder import FasterRCNNDecoder
@@ -111,7 +111,7 @@ def detector(width=16, depth=2, heads=2, seed=0, head=True, size=SIZE, **changes
 
 
 def module(stage, precision="32-true", **arguments) -> StageModule:
-    teacher = FrozenTeacher(detector(24, 3, 3, 1)) if stage.teacher else None
+    teacher = detector(24, 3, 3, 1) if stage.teacher else None
     return StageModule(stage, detector(head=stage.uses_head(), **arguments), teacher, precision=precision, ignore=255)
 
 
@@ -228,10 +228,10 @@ def test_a_frozen_encoders_features_may_be_computed_beforehand():
     chosen = chosen_recipe(steps=20)
     made, stream = module(stage), samples(stage, chosen)
     assert worth_it(stage, made.student, stream, chosen) and stream.variants == 24
-    table = compute(made.student, stream, device=CPU, precision="32-true", stop=StopFlag(), meter=lambda *_: None)
+    features = compute(made.student, stream, device=CPU, precision="32-true", stop=StopFlag(), meter=lambda *_: None)
     made.train()
     terms = []
-    for lookup in (None, lambda variants: table.rows(variants, CPU)):
+    for lookup in (None, features):
         made.lookup = lookup
         torch.manual_seed(0)
         terms.append(made(batch(stage), Moment(0, "joint", 0, 20, 4))["task"])

@@ -63,7 +63,7 @@ def test_log_lines_after_the_checkpoint_are_cut(tmp_path):
 
 def test_the_teacher_is_in_no_checkpoint_and_never_moves(tmp_path):
     made = module(kd())
-    teacher = made.teacher.segmentor
+    teacher = made.teacher
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     job = training(made, tmp_path, recipe(steps=4), every_s=0.0)
     train(job)
@@ -182,8 +182,8 @@ def test_a_stages_own_buffer_may_hold_infinity_and_no_nan(tmp_path):
 
 
 HARMS = {
-    "teacher.encoder.model.blocks.0.norm1.weight": lambda m: m.teacher.segmentor.encoder.model.blocks[0].norm1.weight,
-    "teacher.encoder.mean": lambda m: m.teacher.segmentor.encoder.mean,
+    "teacher.encoder.model.blocks.0.norm1.weight": lambda m: m.teacher.encoder.model.blocks[0].norm1.weight,
+    "teacher.encoder.mean": lambda m: m.teacher.encoder.mean,
     "student.encoder.model.norm.bias": lambda m: m.student.encoder.model.norm.bias,
 }
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gkdbench.engine.schedule import rate_factor
+from gkdbench.engine.optimiser import rate_factor
 from gkdbench.spec.recipe import StageRecipe
 
 

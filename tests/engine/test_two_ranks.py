@@ -15,8 +15,8 @@ from gkdbench.api import Side, Stage
 from gkdbench.data.stream import Share, batches
 from gkdbench.engine.loop import train
 from gkdbench.engine.optimiser import build_optimiser
-from gkdbench.engine.passes import Moment, own_part
-from gkdbench.engine.process_group import leave_group
+from gkdbench.engine.passes import Moment
+from gkdbench.engine.ranks import leave_group, own_part
 from gkdbench_methods.finetune import Finetune
 from gkdbench_methods.gkd import Distillation
 from gkdbench_methods.vanilla_kd import VanillaKD

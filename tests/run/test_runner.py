@@ -211,7 +211,7 @@ def mine(pair):
         ),
         ("raise GeneratorExit('out')", "GeneratorExit: out (at mine.py:9; gkdbench check method says more)"),
         (
-            "step._module.teacher.segmentor.encoder.model.norm.weight.data.mul_(2)",
+            "step._module.teacher.encoder.model.norm.weight.data.mul_(2)",
             "stage 'joint', after step 2: teacher.encoder.model.norm.weight was changed",
         ),
     ],

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 
 from gkdbench.data.stream import Batch
 from gkdbench.engine.optimiser import build_optimiser
-from gkdbench.engine.passes import FrozenTeacher, Moment, StageModule
+from gkdbench.engine.passes import Moment, StageModule
 from gkdbench.run.plan import build_pair, make_stages
 from gkdbench.run.stages import initial_network
 from gkdbench.spec.selection import RunSpec, Selection, resolve
@@ -31,10 +31,9 @@ def step_times(spec: RunSpec, steps: int) -> dict[str, float]:
         student.use_plain_attention()
         teacher = None
         if stage.teacher is not None:
-            segmentor = initial_network(spec, "teacher", recipe.sight, 0)
-            segmentor.add_head(0)
-            segmentor.use_plain_attention()
-            teacher = FrozenTeacher(segmentor)
+            teacher = initial_network(spec, "teacher", recipe.sight, 0)
+            teacher.add_head(0)
+            teacher.use_plain_attention()
         module = StageModule(
             stage, student, teacher, precision=recipe.precision, ignore=spec.benchmark.ignore
         )
