@@ -109,7 +109,7 @@ def resampled_means(
     return [Resampled(value, found, one.images) for value, found, one in zip(whole, drawn, parts, strict=True)]
 
 
-def paired_difference(first: Sequence[Resampled], second: Sequence[Resampled], level: float = LEVEL) -> Difference:
+def paired_difference(first: Sequence[Resampled], second: Sequence[Resampled]) -> Difference:
     """Return second - first, averaged over pairs (one seed each) that were judged on the same images.
 
     Every resample is applied to all pairs alike and their differences are averaged on it, so the percentile interval
@@ -123,7 +123,7 @@ def paired_difference(first: Sequence[Resampled], second: Sequence[Resampled], l
     drawn = np.zeros(len(pairs[0][0].drawn))
     for before, after in pairs:
         drawn += np.subtract(after.drawn, before.drawn, dtype=np.float64)
-    return _difference(value, drawn / len(pairs), level, images.pop())
+    return _difference(value, drawn / len(pairs), images.pop())
 
 
 def paired_bootstrap(
@@ -132,7 +132,6 @@ def paired_bootstrap(
     rule: str,
     *,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
     excluded: Sequence[int] = (),
 ) -> Difference:
@@ -145,14 +144,12 @@ def paired_bootstrap(
         second: those of the other method, the same images in the same order.
         rule: how classes enter the mean, one of RULES; applied to every resample anew.
         resamples: how many resamples.
-        level: confidence of the interval.
         seed: of the resamples.
         excluded: classes in no mean.
     """
-    before, after = resampled_means(
-        _paired(first, second), rule, resamples=resamples, seed=seed, excluded=excluded
-    )  # fmt: skip
-    return paired_difference([before], [after], level)
+    parts = _paired(first, second)
+    before, after = resampled_means(parts, rule, resamples=resamples, seed=seed, excluded=excluded)
+    return paired_difference([before], [after])
 
 
 def paired_class_bootstrap(
@@ -161,7 +158,6 @@ def paired_class_bootstrap(
     rule: str,
     *,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> list[Difference]:
     """Return second - first in the IoU of every class, [K]; see paired_bootstrap. nan where a class is skipped."""
@@ -169,9 +165,7 @@ def paired_class_bootstrap(
     before, after = (_iou(_whole(one, rule))[:, 0] for one in parts)
     drawn = _over_resamples(parts, rule, resamples, seed, lambda iou: iou)
     apart = np.subtract(drawn[1], drawn[0], dtype=np.float64)
-    return [
-        _difference(float(value), found, level, len(first)) for value, found in zip(after - before, apart, strict=True)
-    ]
+    return [_difference(float(value), found, len(first)) for value, found in zip(after - before, apart, strict=True)]
 
 
 def _paired(first: Counts, second: Counts) -> list[Pixels]:
@@ -224,11 +218,11 @@ def _mean(iou: Floats, excluded: Sequence[int]) -> Floats:
     return mean
 
 
-def _difference(value: float, drawn: Floats, level: float, images: int) -> Difference:
+def _difference(value: float, drawn: Floats, images: int) -> Difference:
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn):
         return Difference(value, math.nan, math.nan, math.nan, images)
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
+    low, high = np.quantile(drawn, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return Difference(value, float(low), float(high), bootstrap_p(drawn), images)
 
 

@@ -6,13 +6,12 @@ Nothing here knows records; every function says what it pairs. What is resampled
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-# scipy.stats takes half a second to import; what is needed of it is here, and tested against it.
+# scipy.stats takes half a second to import, so functions that need it do
 from scipy import special
 
 LEVEL = 0.95
@@ -51,13 +50,8 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     if n == 1:
         return Interval(mean, math.nan, math.nan, 1)
     variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
-    half = _t_quantile(n - 1, 0.5 + level / 2) * math.sqrt(variance / n)
+    half = float(special.stdtrit(n - 1, 0.5 + level / 2)) * math.sqrt(variance / n)
     return Interval(mean, mean - half, mean + half, n)
-
-
-@lru_cache(maxsize=256)
-def _t_quantile(freedom: int, share: float) -> float:
-    return float(special.stdtrit(freedom, share))
 
 
 @dataclass(frozen=True)
@@ -78,6 +72,8 @@ def signed_ranks(first: Sequence[float], second: Sequence[float]) -> SignedRanks
     Pairs without a difference are left out (Wilcoxon 1945), equal ones share their ranks. Two-sided; exact over all
     signs up to 200 pairs, then by the normal approximation.
     """
+    from scipy import stats
+
     if len(first) != len(second):
         raise ValueError(f"{len(first)} values cannot be paired with {len(second)}")
     differences, pairs = np.asarray(second, np.float64) - np.asarray(first, np.float64), len(first)
@@ -85,22 +81,16 @@ def signed_ranks(first: Sequence[float], second: Sequence[float]) -> SignedRanks
     median = float(np.median(differences)) if pairs else math.nan
     if not len(told):
         return SignedRanks(math.nan, pairs, median, math.nan)
-    ranks = shared_ranks(np.abs(told))
-    positive = float(ranks[told > 0].sum())
-    p = _exact_p(ranks, positive) if len(told) <= _EXACT_PAIRS else _normal_p(ranks, positive)
+    if len(told) > _EXACT_PAIRS:
+        p = float(stats.wilcoxon(told, method="asymptotic").pvalue)
+    else:
+        ranks = stats.rankdata(np.abs(told))
+        p = _exact_p(ranks, float(ranks[told > 0].sum()))
     return SignedRanks(p, pairs, median, 2.0 ** (1 - len(told)))
 
 
-def shared_ranks(values: Floats) -> NDArray[np.float64]:
-    """Return the ranks of values, 1 the smallest; equal ones share the mean of theirs."""
-    ordered = np.sort(values)
-    below, until = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    found: NDArray[np.float64] = (below + until + 1) / 2
-    return found
-
-
 def _exact_p(ranks: NDArray[np.float64], positive: float) -> float:
-    """Return the two-sided p of a sum of ranks when every sign is as likely; ranks may be shared."""
+    """Return the two-sided p of a sum of ranks when every sign is as likely; scipy's is not exact for shared ranks."""
     doubled = np.rint(2 * ranks).astype(int)  # halves come from sharing
     chance = np.zeros(doubled.sum() + 1)
     chance[0] = 1.0
@@ -109,11 +99,6 @@ def _exact_p(ranks: NDArray[np.float64], positive: float) -> float:
         chance[rank:] += chance[:-rank].copy()
     at = round(2 * positive)
     return float(min(1.0, 2 * min(chance[: at + 1].sum(), chance[at:].sum())))
-
-
-def _normal_p(ranks: NDArray[np.float64], positive: float) -> float:
-    z = (positive - ranks.sum() / 2) / math.sqrt(float((ranks**2).sum()) / 4)
-    return math.erfc(abs(z) / math.sqrt(2))
 
 
 def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
@@ -150,39 +135,18 @@ class Ranking:
 
 def average_ranks(scores: Mapping[str, Sequence[float]]) -> Ranking:
     """Rank methods in every block by score, the largest first; ties share their ranks (Demsar 2006)."""
+    from scipy import stats
+
     names = list(scores)
     table = np.array([scores[name] for name in names], np.float64)  # [methods, blocks]
     if table.ndim != 2 or not table.size:
         raise ValueError("every method needs a score in every block")
     methods, blocks = table.shape
-    ranks = np.stack([shared_ranks(column) for column in -table.T], axis=1)
+    ranks = stats.rankdata(-table, axis=0)
     critical = p = math.nan
     if methods > 1 and blocks > 1:
-        critical = _range_quantile(methods) / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * blocks))
-        if methods > 2:
-            p = _friedman_p(ranks)
+        spread = float(stats.studentized_range.ppf(LEVEL, methods, math.inf))
+        critical = spread / math.sqrt(2) * math.sqrt(methods * (methods + 1) / (6 * blocks))
+        if methods > 2 and (ranks != ranks[0]).any():
+            p = float(stats.friedmanchisquare(*table).pvalue)
     return Ranking(dict(zip(names, map(float, ranks.mean(axis=1)), strict=True)), blocks, critical, p)
-
-
-def _friedman_p(ranks: NDArray[np.float64]) -> float:
-    """Return p of Friedman's test of ranks [methods, blocks], corrected for ties; nan where all are equal."""
-    methods, blocks = ranks.shape
-    spread = float(((ranks - (methods + 1) / 2) ** 2).sum())
-    if not spread:
-        return math.nan
-    between = float(((ranks.sum(1) - blocks * (methods + 1) / 2) ** 2).sum())
-    return float(special.chdtrc(methods - 1, (methods - 1) * between / spread))
-
-
-@lru_cache
-def _range_quantile(methods: int, level: float = LEVEL) -> float:
-    """Return the quantile of the studentized range of so many normal values of known deviation."""
-    z = np.linspace(-8.0, 8.0, 2001)
-    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
-    low, high = 0.0, 20.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        # of the largest value at z, all others lie at most the range below it
-        below = methods * float((density * (special.ndtr(z) - special.ndtr(z - middle)) ** (methods - 1)).sum())
-        low, high = (middle, high) if below < level else (low, middle)
-    return (low + high) / 2

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from gkdbench.metrics.statistics import average_ranks, holm, shared_ranks, signed_ranks, t_interval
+from gkdbench.metrics.statistics import average_ranks, holm, signed_ranks, t_interval
 
 
 def test_the_interval_is_scipys():
@@ -72,11 +72,6 @@ def test_signed_ranks_of_many_pairs_are_scipys(pairs):
     method = "exact" if pairs <= 200 else "asymptotic"
     assert found.p == pytest.approx(stats.wilcoxon(differences, method=method).pvalue)
     assert found.p == pytest.approx(stats.wilcoxon(differences, method="asymptotic").pvalue, rel=0.1)
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=12))
-def test_ranks_are_scipys(values):
-    assert shared_ranks(np.array(values, float)).tolist() == stats.rankdata(values).tolist()
 
 
 def test_holm_by_hand():
