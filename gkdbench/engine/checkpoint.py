@@ -39,18 +39,9 @@ class Checkpoint:
         """Whether enough time has passed since the last save."""
         return time.monotonic() - self._last >= self.every_s
 
-    def save(
-        self,
-        module: dict[str, Any],
-        optimiser: dict[str, Any],
-        progress: Progress,
-    ) -> None:
+    def save(self, module: dict[str, Any], optimiser: dict[str, Any], progress: Progress) -> None:
         """Write the state atomically."""
-        state = {
-            "module": module,
-            "optimiser": optimiser,
-            "progress": json.dumps(vars(progress)),
-        }
+        state = {"module": module, "optimiser": optimiser, "progress": json.dumps(vars(progress))}
         self._write(self.path, lambda stream: torch.save(state, stream))
         self._last = time.monotonic()
 

@@ -31,10 +31,6 @@ class Interval:
     high: float
     n: int
 
-    def holds(self, value: float) -> bool:
-        """Whether a value lies within; never for one measurement, whose interval has no ends."""
-        return self.low <= value <= self.high
-
     @property
     def half(self) -> float | None:
         """Return half its width; None for one measurement."""

@@ -17,18 +17,17 @@ def test_the_interval_is_scipys():
     found = t_interval(values)
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
     assert (found.mean, found.low, found.high, found.n) == pytest.approx((np.mean(values), low, high, 4))
-    assert found.holds(62.0) and not found.holds(70.0)
     assert found.half == pytest.approx(high - np.mean(values))
     single = t_interval([5.0])
-    assert single.half is None and single.mean == 5.0 and math.isnan(single.low) and not single.holds(5.0)
+    assert single.half is None and single.mean == 5.0 and math.isnan(single.low)
     with pytest.raises(ValueError, match="at least one value"):
         t_interval([])
 
 
 def test_the_interval_holds_the_mean_as_often_as_it_says():
     rng = np.random.default_rng(0)
-    inside = [t_interval(rng.normal(50, 3, 5).tolist()).holds(50) for _ in range(2000)]
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+    found = [t_interval(rng.normal(50, 3, 5).tolist()) for _ in range(2000)]
+    assert np.mean([one.low <= 50 <= one.high for one in found]) == pytest.approx(0.95, abs=0.015)
 
 
 def test_signed_ranks_are_scipys():

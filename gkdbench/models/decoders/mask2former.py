@@ -5,9 +5,9 @@ and every distillation term: the backbone that the model is given hands on the m
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -242,15 +242,15 @@ def initialise_as_mmdet(net: Any) -> None:
     module = net.model.transformer_module
     with torch.no_grad():
         for projection in pixels.input_projections:
-            _xavier_uniform(projection[0])
+            _without_bias(nn.init.xavier_uniform_, projection[0])
         for block in (*pixels.lateral_convolutions, *pixels.output_convolutions):
-            _caffe2_xavier(block[0])
+            _without_bias(_caffe2_xavier, block[0])
         for convolution in (pixels.mask_projection, *module.input_projections):
             if isinstance(convolution, nn.Conv2d):  # equal widths need no projection
-                _caffe2_xavier(convolution)
+                _without_bias(_caffe2_xavier, convolution)
         for layer in pixels.encoder.layers:
-            _xavier_uniform(layer.self_attn.value_proj)
-            _xavier_uniform(layer.self_attn.output_proj)
+            _without_bias(nn.init.xavier_uniform_, layer.self_attn.value_proj)
+            _without_bias(nn.init.xavier_uniform_, layer.self_attn.output_proj)
             _feed_forward(layer)
         for layer in module.decoder.layers:
             own, cross = layer.self_attn, layer.cross_attn
@@ -268,17 +268,12 @@ def initialise_as_mmdet(net: Any) -> None:
             nn.init.normal_(table)
 
 
-def _xavier_uniform(layer: nn.Linear | nn.Conv2d) -> None:
-    nn.init.xavier_uniform_(layer.weight)
-    _without_bias(layer)
+_caffe2_xavier = partial(nn.init.kaiming_uniform_, a=1)
 
 
-def _caffe2_xavier(layer: nn.Conv2d) -> None:
-    nn.init.kaiming_uniform_(layer.weight, a=1)
-    _without_bias(layer)
-
-
-def _without_bias(layer: nn.Linear | nn.Conv2d) -> None:
+def _without_bias(draw: Callable[[Tensor], Tensor], layer: nn.Linear | nn.Conv2d) -> None:
+    """Draw a layer's weights; its bias becomes zero."""
+    draw(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
 
