@@ -4,20 +4,14 @@ They come from the scene's objects, not from the class labels: two cars side by 
 a file of their own beside the images of their split, which are the same with and without boxes.
 """
 
-import contextlib
-import os
-import uuid
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gkdbench.errors import DataError
 from gkdbench.spec.objects import Objects
 
-from .cache import split_name
+from .cache import Arrays, Progress, kept, split_name
 from .canvas import OVERSAMPLING, Scene
 from .parts import PART_INDEX
 from .render import laid_out
@@ -31,8 +25,6 @@ SMALLEST_PX = 16.0
 """Visible area in pixels below which an object is difficult: it counts neither as found nor as missed."""
 _COLUMNS = 7
 """Of the cached table: image, x0, y0, x1, y1, class, difficult."""
-
-Progress = Callable[[int, int], None]
 
 
 def objects_of(scene: Scene) -> Objects:
@@ -66,52 +58,26 @@ class BoxedSplit:
     def objects(self, index: int) -> Objects:
         """Return the boxes of an image."""
         rows = self._table[self._starts[index] : self._starts[index + 1]]
-        return Objects(rows[:, 1:5].copy(), rows[:, 5].astype(np.int64), rows[:, 6] > 0)
+        return Objects(np.array(rows[:, 1:5]), rows[:, 5].astype(np.int64), rows[:, 6] > 0)
 
 
 def boxed_split(root: Path, kind: str, seed: int, count: int, *, progress: Progress | None = None) -> BoxedSplit:
     """Return the boxes of images 0..count-1 of the split (kind, seed), laying the scenes out if they are not there."""
-    path = root / split_name(kind, seed, count) / f"boxes-{BOXES}.npy"
-    table = _opened(path)
-    if table is None:
-        table = _laid_out(kind, seed, count, progress)
-        _write(path, table)
-    return BoxedSplit(table, count)
+    name = f"boxes-{BOXES}"
 
+    def lay_out() -> Arrays:
+        rows = []
+        for index in range(count):
+            found = objects_of(laid_out(kind, seed, index))
+            numbers = np.full(len(found), index)
+            rows.append(np.column_stack([numbers, found.boxes, found.labels, found.difficult]).astype(np.float32))
+            if progress is not None:
+                progress(index + 1, count)
+        return {name: np.concatenate(rows).reshape(-1, _COLUMNS)}
 
-def _opened(path: Path) -> NDArray[np.float32] | None:
-    """Read a table, or return None where it is missing or not what it should be."""
-    try:
-        table = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-    if not isinstance(table, np.ndarray):  # an archive of several
-        return None
-    return table if table.dtype == np.float32 and table.ndim == 2 and table.shape[1] == _COLUMNS else None
+    def fits(arrays: Arrays) -> bool:
+        table = arrays[name]
+        return table.dtype == np.float32 and table.ndim == 2 and table.shape[1] == _COLUMNS
 
-
-def _laid_out(kind: str, seed: int, count: int, progress: Progress | None) -> NDArray[np.float32]:
-    parts = []
-    for index in range(count):
-        found = objects_of(laid_out(kind, seed, index))
-        numbers = np.full(len(found), index)
-        parts.append(np.column_stack([numbers, found.boxes, found.labels, found.difficult]).astype(np.float32))
-        if progress is not None:
-            progress(index + 1, count)
-    return np.concatenate(parts).reshape(-1, _COLUMNS)
-
-
-def _write(path: Path, table: NDArray[np.float32]) -> None:
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.save(file, table, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"cannot keep the boxes of the rendered scenes in {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # where nothing can be written there is nothing to remove
-            partial.unlink(missing_ok=True)
+    folder = root / split_name(kind, seed, count)
+    return BoxedSplit(kept(folder, (name,), fits, lay_out)[name], count)

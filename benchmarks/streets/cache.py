@@ -1,27 +1,25 @@
-"""Rendered splits on disk: rendered once, then memory-mapped.
+"""What was rendered, on disk: arrays that are made once, then memory-mapped.
 
-The files are plain uncompressed `.npy`, in a folder named by a digest of everything the pictures
-depend on. Each is written under a temporary name and renamed when complete, so that two processes
-may render the same split at once and a killed one leaves nothing that looks finished.
+A split's folder is named by a digest of everything that its pictures depend on. Files are plain `.npy`, each written
+under another name and renamed when complete, so that a killed process leaves nothing that looks finished.
 """
 
 import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
-import time
-import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from gkdbench.errors import DataError, UsageError
@@ -29,13 +27,11 @@ from gkdbench.errors import DataError, UsageError
 from .render import KINDS, RENDERER, SIZE, class_labels, render
 
 Progress = Callable[[int, int], None]
-_Chunk = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+Arrays = dict[str, NDArray[Any]]
 
 _CHUNK = 40  # images per piece of work: a fifth of a second, so that Ctrl-C is heard
 _PARALLEL_FROM = 200  # below it, starting processes takes longer than rendering
 _MOST_WORKERS = 4
-_SPARE_BYTES = 32 * 2**20
-_STALE_S = 6 * 3600
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,7 @@ class RenderedSplit:
 
 
 def rendered_split(
-    root: Path,
-    kind: str,
-    seed: int,
-    count: int,
-    *,
-    workers: int | None = None,
-    progress: Progress | None = None,
+    root: Path, kind: str, seed: int, count: int, *, workers: int | None = None, progress: Progress | None = None
 ) -> RenderedSplit:
     """Return images 0..count-1 of the split (kind, seed), rendering them if they are not there.
 
@@ -66,21 +56,21 @@ def rendered_split(
         raise UsageError(f"unknown kind of street scenes {kind!r}; known: {', '.join(KINDS)}")
     if count < 1 or seed < 0:
         raise UsageError(f"{kind}: count must be positive and seed not negative: {count}, {seed}")
-    folder = root / split_name(kind, seed, count)
-    split = _opened(folder, count)
-    if split is not None:
-        return split
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _check_space(folder, count)
-        _write(folder, kind, seed, count, workers, progress)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"cannot keep the rendered scenes in {folder}: {reason}") from error
-    split = _opened(folder, count)
-    if split is None:
-        raise DataError(f"the rendered scenes in {folder} cannot be read back; delete the folder")
-    return split
+    shapes = {"images": (count, *SIZE, 3), "labels": (count, *SIZE)}
+
+    def draw() -> Arrays:
+        arrays = {name: np.empty(shape, np.uint8) for name, shape in shapes.items()}
+        for start, images, labels in _rendered(kind, seed, count, workers):
+            end = start + len(images)
+            arrays["images"][start:end], arrays["labels"][start:end] = images, labels
+            if progress is not None:
+                progress(end, count)
+        return arrays
+
+    def fits(arrays: Arrays) -> bool:
+        return all(arrays[name].shape == shapes[name] and arrays[name].dtype == np.uint8 for name in shapes)
+
+    return RenderedSplit(**kept(root / split_name(kind, seed, count), ("images", "labels"), fits, draw))
 
 
 def split_name(kind: str, seed: int, count: int) -> str:
@@ -89,87 +79,57 @@ def split_name(kind: str, seed: int, count: int) -> str:
     return f"{kind}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
-def _opened(folder: Path, count: int) -> RenderedSplit | None:
-    """Map the two files, or return None if one is missing, truncated or not what it should be."""
-    mapped = []
-    for name, shape in _shapes(count).items():
-        path = folder / name
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            complete = path.stat().st_size == array.offset + array.nbytes
-        except (OSError, ValueError, EOFError, AttributeError):
-            return None
-        if not complete or array.shape != shape or array.dtype != np.uint8:
-            return None
-        mapped.append(array)
-    return RenderedSplit(mapped[0], mapped[1])
+def kept(folder: Path, names: tuple[str, ...], fits: Callable[[Arrays], bool], make: Callable[[], Arrays]) -> Arrays:
+    """Return the arrays NAME.npy of a folder; they are made where one is missing, damaged or does not fit.
 
-
-def _shapes(count: int) -> dict[str, tuple[int, ...]]:
-    return {"images.npy": (count, *SIZE, 3), "labels.npy": (count, *SIZE)}
-
-
-def _check_space(folder: Path, count: int) -> None:
-    needed = count * SIZE[0] * SIZE[1] * 4 + _SPARE_BYTES
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise DataError(
-            f"not enough space for the rendered scenes in {folder}: "
-            f"{needed / 2**20:.0f} MiB needed, {free / 2**20:.0f} MiB free"
-        )
-
-
-def _write(
-    folder: Path,
-    kind: str,
-    seed: int,
-    count: int,
-    workers: int | None,
-    progress: Progress | None,
-) -> None:
-    _remove_stale(folder)
-    mark = uuid.uuid4().hex
-    partial = {name: folder / f"{name}.{mark}.partial" for name in _shapes(count)}
+    Of several processes that want the same, one makes them and the others wait.
+    """
+    arrays = _mapped(folder, names, fits)
+    if arrays is not None:
+        return arrays
     try:
-        # Written as a stream, not through a map: a full disk is then an error, not a crash.
-        with ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb")) for path in partial.values()]
-            for file, shape in zip(files, _shapes(count).values(), strict=True):
-                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(file, header)
-            done = 0
-            for chunk in _rendered(kind, seed, count, workers):
-                for file, array in zip(files, chunk, strict=True):
-                    file.write(array.data)
-                done += len(chunk[0])
-                if progress is not None:
-                    progress(done, count)
-            for file in files:
-                file.flush()
-                os.fsync(file.fileno())
-        for name, path in partial.items():
-            path.replace(folder / name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            arrays = _mapped(folder, names, fits)
+            if arrays is None:
+                for name, array in make().items():
+                    _write(folder / f"{name}.npy", array)
+                arrays = _mapped(folder, names, fits)
+    except OSError as error:
+        raise DataError(f"cannot keep the rendered scenes in {folder}: {error.strerror or error}") from error
+    if arrays is None:
+        raise DataError(f"the rendered scenes in {folder} cannot be read back; delete the folder")
+    return arrays
+
+
+def _mapped(folder: Path, names: tuple[str, ...], fits: Callable[[Arrays], bool]) -> Arrays | None:
+    try:
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # missing, truncated, or no array at all
+        return None
+    whole = all(isinstance(array, np.ndarray) for array in arrays.values())  # and no archive of several
+    return arrays if whole and fits(arrays) else None
+
+
+def _write(path: Path, array: NDArray[Any]) -> None:
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
     finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
-def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left; a running one has touched its files recently."""
-    for path in folder.glob("*.partial"):
-        try:
-            if time.time() - path.stat().st_mtime > _STALE_S:
-                path.unlink(missing_ok=True)
-        except FileNotFoundError:  # renamed or removed by its owner just now
-            continue
-
-
-def _rendered(kind: str, seed: int, count: int, workers: int | None) -> Iterator[_Chunk]:
+def _rendered(
+    kind: str, seed: int, count: int, workers: int | None
+) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
     """Render chunk after chunk, in order, in this process or in several."""
     if workers is None:
         workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    starts = range(0, count, _CHUNK)
-    jobs = [(kind, seed, start, min(start + _CHUNK, count)) for start in starts]
+    jobs = [(kind, seed, start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
     finished = 0
     if workers > 1 and count > _PARALLEL_FROM:
         # Not forked: the caller may hold threads (torch, OpenMP) that do not survive it.
@@ -192,8 +152,7 @@ def _prepare_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _render_chunk(job: tuple[str, int, int, int]) -> _Chunk:
+def _render_chunk(job: tuple[str, int, int, int]) -> tuple[int, NDArray[np.uint8], NDArray[np.uint8]]:
     kind, seed, start, end = job
     rendered = [render(kind, seed, index) for index in range(start, end)]
-    images = np.stack([one.image for one in rendered])
-    return images, np.stack([class_labels(one.parts) for one in rendered])
+    return start, np.stack([one.image for one in rendered]), np.stack([class_labels(one.parts) for one in rendered])

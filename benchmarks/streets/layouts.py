@@ -48,9 +48,7 @@ class _View:
     height_m: float
 
     def project(self, right: float, up: float, ahead: float) -> Point:
-        return self.x + self.focal * right / ahead, self.y + self.focal * (
-            self.height_m - up
-        ) / ahead
+        return self.x + self.focal * right / ahead, self.y + self.focal * (self.height_m - up) / ahead
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,7 @@ def street(rng: np.random.Generator, camera: Camera) -> Scene:
     )
     widths = rng.uniform(*camera.road_m, 2).tolist()
     pavements = rng.uniform(1.2, 3.0, 2).tolist()
-    sides = [
-        _Side(sign, width, pavement)
-        for sign, width, pavement in zip((-1, 1), widths, pavements, strict=True)
-    ]
+    sides = [_Side(sign, width, pavement) for sign, width, pavement in zip((-1, 1), widths, pavements, strict=True)]
     _background(canvas, view, rng)
     _ground(canvas, view, sides, rng)
     canvas.paint()  # the ground lies below everything else, whatever its painting depth
@@ -89,9 +84,7 @@ def street(rng: np.random.Generator, camera: Camera) -> Scene:
         x, y = view.project(rng.uniform(-widths[0], widths[1]), 0, z)
         draw_person(canvas, x, y, view.focal / z, z, rng)
     rows = np.arange(HEIGHT_PX, dtype=np.float32)
-    ground_m = np.clip(
-        view.focal * view.height_m / np.maximum(rows - view.y, 0.5), 0.5, 200
-    ).astype(np.float32)
+    ground_m = np.clip(view.focal * view.height_m / np.maximum(rows - view.y, 0.5), 0.5, 200).astype(np.float32)
     return canvas.scene(_GROUND, ground_m)
 
 
@@ -133,9 +126,7 @@ def _ground(canvas: Canvas, view: _View, sides: list[_Side], rng: np.random.Gene
             canvas.polygon(185, "lane", strip(x, x + 0.45, z, z + 2), marking)
 
 
-def _plots(
-    canvas: Canvas, view: _View, side: _Side, camera: Camera, rng: np.random.Generator
-) -> None:
+def _plots(canvas: Canvas, view: _View, side: _Side, camera: Camera, rng: np.random.Generator) -> None:
     """Line one side with buildings, trees and fences, plot after plot into the distance."""
     front = side.road_m + side.pavement_m + rng.uniform(0.3, 2.5)
     z = rng.uniform(3, 7)
@@ -198,9 +189,7 @@ def _building(
                 canvas.polygon(depth, "window", _facade(view, x, (a, b), up), group)
 
 
-def _roadside(
-    canvas: Canvas, view: _View, side: _Side, camera: Camera, rng: np.random.Generator
-) -> None:
+def _roadside(canvas: Canvas, view: _View, side: _Side, camera: Camera, rng: np.random.Generator) -> None:
     """Put posts, trees and bushes along the kerb, and people on the pavement."""
     z = rng.uniform(5, 10)
     while z < 45:

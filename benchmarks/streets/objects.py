@@ -14,9 +14,7 @@ from .canvas import Canvas, rectangle
 Draw = Callable[[Canvas, float, float, float, float, np.random.Generator], None]
 
 
-def draw_car(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_car(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a car or van, side or front on (the length tells)."""
     group = canvas.new_group()
     length = rng.uniform(1.5, 2.2) if rng.random() < 0.6 else rng.uniform(3.4, 4.6)
@@ -49,9 +47,7 @@ def draw_car(
         canvas.ellipse(z, "light", (x + side * b, y - 0.42 * t), (light, light), group)
 
 
-def draw_person(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_person(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a standing person."""
     group = canvas.new_group()
     h = scale * rng.uniform(1.5, 1.9)
@@ -63,9 +59,7 @@ def draw_person(
     canvas.ellipse(z, "head", (x, y - 0.91 * h), (0.09 * h + 0.5, 0.1 * h + 0.5), group)
 
 
-def draw_tree(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_tree(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a conifer or a round tree."""
     group = canvas.new_group()
     h = scale * rng.uniform(3, 7)
@@ -81,9 +75,7 @@ def draw_tree(
         canvas.ellipse(z, "foliage", centre, axes, group)
 
 
-def draw_bush(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_bush(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a bush."""
     group = canvas.new_group()
     for _ in range(3):
@@ -92,9 +84,7 @@ def draw_bush(
         canvas.ellipse(z, "foliage", centre, axes, group)
 
 
-def draw_sign(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_sign(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a sign plate in one of four shapes, centred on the point."""
     group = canvas.new_group()
     a = scale * rng.uniform(0.38, 0.6) + 1.2
@@ -111,9 +101,7 @@ def draw_sign(
     canvas.ellipse(z, "symbol", (x, y + 0.1 * a), (0.4 * a, 0.3 * a), group)
 
 
-def draw_lamp(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_lamp(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a street lamp."""
     group = canvas.new_group()
     h = scale * rng.uniform(3.5, 6.5)
@@ -126,9 +114,7 @@ def draw_lamp(
     canvas.ellipse(z, "lamp", (x + reach, y - h + w), axes, group)
 
 
-def draw_post(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_post(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a street lamp, a post with a sign, or (rarely) a bare post."""
     if rng.random() < 0.45:
         draw_lamp(canvas, x, y, scale, z, rng)
@@ -141,9 +127,7 @@ def draw_post(
         draw_sign(canvas, x, y - h * rng.uniform(0.6, 0.95), scale, z - 0.01, rng)
 
 
-def draw_house(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_house(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a house from the front."""
     group = canvas.new_group()
     w, h = scale * rng.uniform(3, 7), scale * rng.uniform(3, 8)
@@ -161,17 +145,13 @@ def draw_house(
     canvas.polygon(z, "door", rectangle(x - 0.08 * w, y - 0.25 * h, x + 0.08 * w, y), group)
 
 
-def draw_fence(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_fence(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a piece of fence from the front."""
     w, h = scale * rng.uniform(3, 8), scale * rng.uniform(0.8, 1.4)
     canvas.polygon(z, "fence", rectangle(x - w / 2, y - h, x + w / 2, y), canvas.new_group())
 
 
-def draw_animal(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_animal(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a four-legged animal."""
     group = canvas.new_group()
     a = scale * rng.uniform(0.8, 1.4)
@@ -182,25 +162,19 @@ def draw_animal(
     canvas.ellipse(z, "animal", (x + 0.8 * a, y - 0.95 * a), (0.25 * a, 0.2 * a), group)
 
 
-def draw_ball(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_ball(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a ball."""
     a = scale * rng.uniform(0.3, 0.9)
     canvas.ellipse(z, "ball", (x, y - a), (a, a), canvas.new_group())
 
 
-def draw_box(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_box(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a box."""
     a, b = scale * rng.uniform(0.4, 1.2), scale * rng.uniform(0.5, 1.5)
     canvas.polygon(z, "box", rectangle(x - a, y - b, x + a, y), canvas.new_group())
 
 
-def draw_boat(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_boat(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a sailing boat."""
     group = canvas.new_group()
     a = scale * rng.uniform(1.2, 2.5)
@@ -210,9 +184,7 @@ def draw_boat(
     canvas.polygon(z, "hull", sail, group)
 
 
-def draw_rock(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_rock(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a rock with seven corners."""
     a = scale * rng.uniform(0.5, 1.5)
     angles = np.sort(rng.uniform(0, 2 * math.pi, 7)).tolist()
@@ -220,9 +192,7 @@ def draw_rock(
     canvas.polygon(z, "rock", outline, canvas.new_group())
 
 
-def draw_flower(
-    canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator
-) -> None:
+def draw_flower(canvas: Canvas, x: float, y: float, scale: float, z: float, rng: np.random.Generator) -> None:
     """Draw a flower with five petals."""
     group = canvas.new_group()
     a = scale * rng.uniform(0.3, 0.6)

@@ -58,9 +58,7 @@ _WIDE = Camera(
     roofs=0.4,
     buildings=0.65,
 )
-_DESERT_TOWN = Camera(
-    focal=(0.9, 1.1), horizon=(0.4, 0.5), road_m=(3.0, 6.0), density=0.7, buildings=0.6
-)
+_DESERT_TOWN = Camera(focal=(0.9, 1.1), horizon=(0.4, 0.5), road_m=(3.0, 6.0), density=0.7, buildings=0.6)
 
 _own_street: Layout = functools.partial(street, camera=_OWN)
 

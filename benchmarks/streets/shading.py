@@ -113,9 +113,7 @@ def _places() -> NDArray[np.intp]:
 
 def reduce(canvas: NDArray[np.float32]) -> NDArray[np.float32]:
     """Average the canvas down to the image grid."""
-    reduced: NDArray[np.float32] = cv2.resize(
-        canvas, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_AREA
-    )
+    reduced: NDArray[np.float32] = cv2.resize(canvas, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_AREA)
     return reduced
 
 

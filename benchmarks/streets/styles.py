@@ -11,34 +11,10 @@ import cv2
 import numpy as np
 
 from .canvas import SIZE, Scene, subsample
-from .parts import CANONICAL, PARTS, TEXTURE, palette_with, part_mask
+from .parts import CANONICAL, CITY, PARTS, TEXTURE, part_mask
 from .shading import Image, add_noise, blotches, reduce, shade
 
-CITY_PALETTE = palette_with(
-    {
-        "sky": (215, 215, 210),
-        "cloud": (190, 195, 200),
-        "mountain": (150, 150, 170),
-        "road": (130, 126, 118),
-        "lane": (210, 190, 110),
-        "sidewalk": (120, 112, 118),
-        "curb": (100, 95, 95),
-        "grass": (150, 140, 75),
-        "soil": (110, 85, 65),
-        "wall": (150, 78, 62),
-        "window": (150, 165, 175),
-        "roof": (85, 85, 90),
-        "fence": (70, 85, 75),
-        "pole": (60, 65, 60),
-        "plate": (50, 80, 190),
-        "foliage": (120, 105, 45),
-        "trunk": (60, 50, 45),
-        "torso": (70, 95, 75),
-        "legs": (110, 95, 75),
-        "body": (170, 165, 155),
-    }
-)
-_CAMERA_PALETTE = 0.6 * CANONICAL + 0.4 * CITY_PALETTE
+_CAMERA_PALETTE = 0.6 * CANONICAL + 0.4 * CITY
 _FAR = part_mask("sky", "cloud", "mountain")  # no shadow falls on it, no grain is seen
 _CITY_TEXTURE = np.where(_FAR, TEXTURE, TEXTURE * 2.5 + 0.03).astype(np.float32)
 
@@ -56,7 +32,7 @@ def canonical(scene: Scene, rng: np.random.Generator) -> Image:
 
 def city(scene: Scene, rng: np.random.Generator) -> Image:
     """Another city: other materials and rougher surfaces, cast shadows, warm white balance."""
-    image = reduce(shade(scene, rng, CITY_PALETTE, _CITY_TEXTURE, jitter=0.14, tint=0.06))
+    image = reduce(shade(scene, rng, CITY, _CITY_TEXTURE, jitter=0.14, tint=0.06))
     if rng.random() < 0.6:
         # Shadows of what is not in the picture: large soft patches, on everything but the sky.
         patches = cv2.resize(blotches(rng)[: SIZE[0], : SIZE[1]], (SIZE[1], SIZE[0]))

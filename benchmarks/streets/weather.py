@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import SIZE, Scene, subsample
-from .parts import PART_INDEX, PARTS, TEXTURE, palette_with, part_mask
+from .parts import DESERT, PART_INDEX, PARTS, TEXTURE, part_mask
 from .shading import Image, add_noise, blotches, reduce, shade
 from .styles import canonical_colours
 
@@ -19,30 +19,6 @@ _UNLIT = part_mask("sky", "cloud", "mountain")
 _WET = part_mask("road", "lane", "sidewalk", "curb")
 _SNOW_CATCHING = part_mask("grass", "soil", "sidewalk", "curb", "roof", "mountain")
 _EMISSION = {"lamp": 1.0, "light": 1.0, "window": 0.35}
-_DESERT_PALETTE = palette_with(
-    {
-        "sky": (225, 190, 150),
-        "cloud": (240, 205, 165),
-        "mountain": (165, 120, 95),
-        "road": (150, 132, 112),
-        "lane": (215, 205, 180),
-        "sidewalk": (190, 165, 130),
-        "curb": (170, 150, 125),
-        "grass": (165, 150, 95),
-        "soil": (190, 150, 105),
-        "wall": (215, 190, 150),
-        "window": (60, 70, 75),
-        "roof": (175, 150, 120),
-        "door": (60, 105, 120),
-        "fence": (150, 130, 100),
-        "pole": (95, 85, 75),
-        "plate": (35, 120, 75),
-        "foliage": (95, 110, 70),
-        "torso": (225, 220, 205),
-        "legs": (120, 105, 90),
-        "body": (205, 200, 190),
-    }
-)
 
 
 def _where(table: NDArray[np.bool_], parts: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -142,7 +118,7 @@ def snow(scene: Scene, rng: np.random.Generator) -> Image:
 
 def dust(scene: Scene, rng: np.random.Generator) -> Image:
     """A desert town in dust under a low sun: the style of `held-out`, which nobody tunes on."""
-    image = reduce(shade(scene, rng, _DESERT_PALETTE, TEXTURE * 1.8, jitter=0.1, tint=0.04))
+    image = reduce(shade(scene, rng, DESERT, TEXTURE * 1.8, jitter=0.1, tint=0.04))
     through = np.exp(-rng.uniform(0.02, 0.06) * subsample(scene.depth))[..., None]
     air = np.array([0.88, 0.68, 0.45], np.float32) * np.float32(rng.uniform(0.8, 1.05))
     image = image * through + air * (1 - through)

@@ -1,12 +1,12 @@
 """The renderer draws what its documentation says, the same everywhere, and the cache keeps it."""
 
+import errno
 import hashlib
-import shutil
 import subprocess
 import sys
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -203,11 +203,14 @@ def test_worker_processes_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage(10, 10, 0))
-    with pytest.raises(DataError, match="not enough space") as caught:
+    def full(file: Any, array: Any, **options: Any) -> None:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.np, "save", full)
+    with pytest.raises(DataError, match=r"cannot keep the rendered scenes in .*: No space left on device") as caught:
         rendered_split(tmp_path, "day", 1, 3)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and not [path for path in tmp_path.glob("*/*")]
 
 
 def test_wrong_requests_are_clear_errors(tmp_path: Path) -> None:
