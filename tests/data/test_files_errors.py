@@ -282,7 +282,7 @@ def test_a_damaged_archive_is_named_where_only_a_header_is_read(tmp_path):
 
 def test_a_map_in_which_every_value_is_taken_still_knows_what_it_lacks():
     pairs = {**{id: id for id in range(254)}, 1000: 254, 255: 255}
-    table = LabelMap.from_pairs(pairs, 255, colours=False, lenient=False)
+    table = LabelMap.from_pairs(pairs, 255)
     raw = np.array([[0, 253, 255]], np.uint8)
     assert table.mapped(raw, "a.png").tolist() == [[0, 253, 255]]
     assert table.mapped(raw.astype(np.uint16) + np.uint16(0), "a.png").tolist() == [[0, 253, 255]]

@@ -35,9 +35,9 @@ def made(folder: Path, count: int = COUNT, size: tuple[int, int] = (6, 8)) -> Fi
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(one)
             members[kind].append(Member(f"{kind}/{n}.png", len(one), path))
-    label_map = LabelMap.from_pairs({0: 0, 1: 1, 2: 2, 255: 255}, 255, colours=False, lenient=False)
+    label_map = LabelMap.from_pairs({0: 0, 1: 1, 2: 2, 255: 255}, 255)
     names = [str(n) for n in range(count)]
-    return FilesDataset(folder, names, members["images"], members["labels"], "ids", label_map)
+    return FilesDataset(folder, names, members["images"], members["labels"], label_map)
 
 
 def all_of(dataset: Dataset, kept: Path, **effort: Any) -> dict[int, Reading]:

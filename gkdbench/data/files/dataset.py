@@ -15,7 +15,7 @@ from gkdbench.data.files.lists import read_lists
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
 from gkdbench.data.files.tree import Key, Values, find, find_repairs, name_of, nearly, others_there
 from gkdbench.errors import DataError
-from gkdbench.spec.dataset import PLACE, Kind, Layout
+from gkdbench.spec.dataset import PLACE, Layout
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,7 @@ class FilesDataset(Dataset):
     names: Sequence[str]
     images: Sequence[Member]
     label_files: Sequence[Member] | None
-    kind: Kind = "ids"
     label_map: LabelMap | None = None
-    resizes_labels: bool = False
     without_image: int = field(default=0, compare=False)
     """Label files that no image goes with."""
     templates: tuple[str | None, ...] = ()
@@ -51,13 +49,13 @@ class FilesDataset(Dataset):
 
     def ids(self, index: int, size: tuple[int, int]) -> Raw | None:
         """Return a label file's content [H, W], which must be of the image's size; None for an unlabelled split."""
-        if self.label_files is None:
+        if self.label_files is None or self.label_map is None:
             return None
         member = self.label_files[index]
-        found = read_labels(member, self.kind)
+        found = read_labels(member, self.label_map.kind)
         if found.shape == size:
             return found
-        if not self.resizes_labels:
+        if not self.label_map.resizes:
             raise DataError(
                 f"{member}: label of {found.shape[1]}x{found.shape[0]} pixels for an image of {size[1]}x{size[0]} "
                 f"({self.images[index]}); get both from one release"
@@ -95,8 +93,7 @@ class FilesDataset(Dataset):
         images = [[name, image.size, image.crc] for name, image in zip(self.names, self.images, strict=True)]
         if self.label_files is None or self.label_map is None:
             return [self.templates, self.bits, images]
-        meaning = [self.kind, self.resizes_labels, *self.label_map.identity()]
-        return [self.templates, self.bits, images, contents(self.label_files), meaning]
+        return [self.templates, self.bits, images, contents(self.label_files), self.label_map.identity()]
 
     def cut(self, limit: int | None) -> "FilesDataset":
         """Return the first `limit` images."""
@@ -123,14 +120,13 @@ def open_files(
     layout: Layout,
     only: Values,
     *,
-    held: tuple[Kind, LabelMap] | None,
-    resizes_labels: bool = False,
+    label_map: LabelMap | None,
     listing: str | None = None,
     expected: str = "",
 ) -> FilesDataset | None:
     """Open the files of a layout below a root; None where it has no image of the split.
 
-    held: what label files hold, and its map; None: labels are not wanted. `expected` ends the message where an image
+    label_map: what label files hold; None: labels are not wanted. `expected` ends the message where an image
     has no label file (NoLabels where none has, else DataError). `listing`: template of lists that name the images.
     """
     images = find(root, layout.images, only, repairs=layout.repairs)
@@ -140,16 +136,12 @@ def open_files(
         images = read_lists(root, listing, only, expected=expected).chosen(images, root)
     keys = list(images)
     label_files, without = None, 0
-    if layout.labels is not None and held is not None:
+    if layout.labels is not None and label_map is not None:
         found = _labels(root, layout, layout.labels, only)
         label_files, without = partners(root, layout.labels, keys, found, only, expected)
     names = [name_of(key, only) for key in keys]
-    kind, label_map = held or ("ids", None)
-    templates = (layout.images, layout.labels if held is not None else None, layout.labels_in)
-    return FilesDataset(
-        root, names, list(images.values()), label_files, kind, label_map, resizes_labels, without, templates,
-        layout.bits,
-    )  # fmt: skip
+    templates = (layout.images, layout.labels if label_map is not None else None, layout.labels_in)
+    return FilesDataset(root, names, list(images.values()), label_files, label_map, without, templates, layout.bits)
 
 
 def partners(

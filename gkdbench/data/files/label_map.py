@@ -25,7 +25,8 @@ def code_of(colour: Colour) -> int:
 class LabelMap:
     """Class index, or the ignore value, of every id or colour."""
 
-    colours: bool
+    kind: Kind
+    """How label files are read."""
     known: NDArray[np.int32] = field(repr=False)
     """Ids or colour codes in order."""
     indices: NDArray[np.uint8] = field(repr=False)
@@ -36,6 +37,8 @@ class LabelMap:
     """Class index of ids 0..255; `absent` where an id is unknown."""
     absent: int | None
     """None: every value is a class or the ignore value, and none is left for this; the table is not used."""
+    resizes: bool = False
+    """Whether labels of another size than their image are brought to it."""
 
     @classmethod
     def of(cls, labels: Labels, classes: Sequence[str], ignore: int, whose: str) -> "LabelMap":
@@ -46,10 +49,13 @@ class LabelMap:
                 raise UsageError(f"{whose}: class {name!r} is none of the benchmark's{nearest(name, classes)}")
             number = code_of(value) if isinstance(value, tuple) else value
             pairs[number] = ignore if name is None else classes.index(name)
-        return cls.from_pairs(pairs, ignore, colours=labels.kind == "colours", lenient=labels.others == "ignored")
+        lenient, resizes = labels.others == "ignored", labels.other_size == "resize"
+        return cls.from_pairs(pairs, ignore, kind=labels.kind, lenient=lenient, resizes=resizes)
 
     @classmethod
-    def from_pairs(cls, pairs: Mapping[int, int], ignore: int, *, colours: bool, lenient: bool) -> "LabelMap":
+    def from_pairs(
+        cls, pairs: Mapping[int, int], ignore: int, *, kind: Kind = "ids", lenient: bool = False, resizes: bool = False
+    ) -> "LabelMap":
         """Return the map of ids or colour codes to class indices."""
         known = np.array(sorted(pairs), np.int32)
         indices = np.array([pairs[number] for number in sorted(pairs)], np.uint8)
@@ -59,11 +65,11 @@ class LabelMap:
         for number, index in pairs.items():
             if number < 256:
                 table[number] = index
-        return cls(colours, known, indices, ignore, lenient, table, absent)
+        return cls(kind, known, indices, ignore, lenient, table, absent, resizes)
 
     def mapped(self, raw: Raw, where: str) -> NDArray[np.uint8]:
         """Return class indices [H, W] of ids or colours; DataError with the first unknown one."""
-        if raw.dtype == np.uint8 and not self.colours and self.absent is not None:
+        if raw.dtype == np.uint8 and self.kind != "colours" and self.absent is not None:
             found: NDArray[np.uint8] = self.table[raw]
             unknown = None if self.others_ignored else found == self.absent
         else:
@@ -82,18 +88,20 @@ class LabelMap:
 
     def shown(self, value: int) -> str:
         """Return an id or colour as a user would write it."""
-        return f"colour {value >> 16},{value >> 8 & 255},{value & 255}" if self.colours else f"label id {value}"
+        is_colour = self.kind == "colours"
+        return f"colour {value >> 16},{value >> 8 & 255},{value & 255}" if is_colour else f"label id {value}"
 
     def identity(self) -> list[object]:
         """Return what the map is, for a digest."""
-        return [self.colours, self.known.tolist(), self.indices.tolist(), self.ignore, self.others_ignored]
+        pairs = [self.known.tolist(), self.indices.tolist()]
+        return [self.kind, self.resizes, self.kind == "colours", *pairs, self.ignore, self.others_ignored]
 
 
-def meaning(labels: Labels | None, space: Benchmark | LabelSpace, whose: str) -> tuple[Kind, LabelMap]:
-    """Return how label files are read, and their map to classes; without labels, what the benchmark's own map says."""
+def meaning(labels: Labels | None, space: Benchmark | LabelSpace, whose: str) -> LabelMap:
+    """Return what label files mean to a benchmark; without labels, what its own map says."""
     if labels is not None:
-        return labels.kind, LabelMap.of(labels, space.classes, space.ignore, whose)
+        return LabelMap.of(labels, space.classes, space.ignore, whose)
     own = space.label_map
     pairs = dict(own) if own is not None else {index: index for index in range(len(space.classes))}
     pairs.setdefault(space.ignore, space.ignore)
-    return "ids", LabelMap.from_pairs(pairs, space.ignore, colours=False, lenient=False)
+    return LabelMap.from_pairs(pairs, space.ignore)

@@ -64,13 +64,12 @@ def _open_layout(
 
         boxed = open_layout(root, layout, split, entry.boxes, opening, not_there(root, entry))
         return boxed and replace(boxed, doubts=_doubts(root, split, entry, len(boxed), opening.beside))
-    labels = layout.means or entry.labels
+    labels, whose = layout.means or entry.labels, f"dataset {split.dataset!r}"
     found = open_files(
         root,
         layout,
         values_for(layout, split),
-        held=meaning(labels, opening.labels, f"dataset {split.dataset!r}") if labels and opening.labelled else None,
-        resizes_labels=labels is not None and labels.other_size == "resize",
+        label_map=meaning(labels, opening.labels, whose) if labels and opening.labelled else None,
         listing=layout.lists.get(split.split),
         expected=not_there(root, entry),
     )
@@ -115,9 +114,8 @@ def open_own(split: FilesSplit, opening: Opening) -> FilesDataset:
     root = opening.root(split.root)
     layout = Layout(name="files", images=split.images, labels=split.labels, bits=split.bits)
     wanted = split.labels is not None and opening.labelled
-    held = meaning(split.means, opening.labels, f"means of {split.root}/{split.labels}") if wanted else None
-    resizes = split.means is not None and split.means.other_size == "resize"
-    opened = open_files(root, layout, split.only, held=held, resizes_labels=resizes)
+    label_map = meaning(split.means, opening.labels, f"means of {split.root}/{split.labels}") if wanted else None
+    opened = open_files(root, layout, split.only, label_map=label_map)
     if opened is None:
         raise DataError(none_there(root, split.images, split.only) + opening.how)
     return opened
@@ -138,7 +136,7 @@ def open_folders(split: FolderSplit, opening: Opening) -> FilesDataset:
         found = find_below(_folder(root / split.labels, "label folder", opening), LABELS)
         template = normpath(f"{split.labels}/{{stem}}.png")
         label_files, without = partners(root, template, list(images), found, {})
-        _, label_map = meaning(None, opening.labels, split.root)
+        label_map = meaning(None, opening.labels, split.root)
     return FilesDataset(
         root,
         [name_of(key, {}) for key in images],

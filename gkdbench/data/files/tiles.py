@@ -103,7 +103,8 @@ class TiledDataset(Wrapped):
         member = base.images[number] if part == "image" else (base.label_files or [])[number]
         state = member.file.stat()
         stored = [str(member.file.resolve()), member.path, member.size, state.st_size, state.st_mtime_ns]
-        identity = digest([READING, *stored, base.kind, part, base.bits])
+        kind = "ids" if base.label_map is None else base.label_map.kind
+        identity = digest([READING, *stored, kind, part, base.bits])
         path = self.cache / f"{identity[:24]}.npy"
         if not path.is_file():
             whole = base.image(number) if part == "image" else base.pair(number)[1]
