@@ -183,8 +183,8 @@ def test_a_16_bit_image_is_refused_and_not_cut_to_white(tiny_benchmark: Any, wri
     [
         ("", "the list names no image"),
         ("\n# train/0\n  \n", "the list names no image"),
-        ("train/0\ntrain/17\ntrain/18\n", "{list}:2: image 'train/17' not found below {images} (2 of 3 missing)"),
-        ("../labels/train/0\n", "{list}:1: image '../labels/train/0' not found below {images} (1 of 1 missing)"),
+        ("train/0\ntrain/17\ntrain/18\n", "{list}:2: image 'train/17' not found below {root} (2 of 3 missing)"),
+        ("../labels/train/0\n", "{list}:1: image '../labels/train/0' not found below {root} (1 of 1 missing)"),
         ("train/0.png\n", "(1 of 1 missing); a line is the name of one image, without suffix"),
         ("train/1\ntrain/0\ntrain/1\n", "{list}:3: names 'train/1' a second time, after {list}:1"),
     ],
@@ -192,8 +192,7 @@ def test_a_16_bit_image_is_refused_and_not_cut_to_white(tiny_benchmark: Any, wri
 def test_a_list_that_cannot_be_used(tiny_benchmark: Any, text: str, message: str) -> None:
     path = tiny_benchmark.yaml.parent / "lists" / "train.txt"
     path.write_text(text)
-    images = tiny_benchmark.data_root / "town" / "images"
-    assert message.format(list=path, images=images) in fails(lambda: open_part(tiny_benchmark))
+    assert message.format(list=path, root=tiny_benchmark.data_root / "town") in fails(lambda: open_part(tiny_benchmark))
 
 
 def test_a_list_that_cannot_be_read(tiny_benchmark: Any) -> None:

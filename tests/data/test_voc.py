@@ -329,7 +329,7 @@ def test_lists_and_files_that_do_not_fit(tmp_path):
     with pytest.raises(DataError, match=r"new.txt: is no text"):
         own(tmp_path, list="new")
     (root / "Annotations/b.xml").unlink()
-    with pytest.raises(DataError, match=r"train.txt:2: no annotation for image 'b' \(1 of 2 .*expected Annot.*/b.xml"):
+    with pytest.raises(DataError, match=r"mine: no annotation for image 'b' \(1 of 2 .*expected Annot.*/b.xml"):
         own(tmp_path, list="train")
     with pytest.raises(DataError, match=r"mine: no annotation for image 'b' \(1 of 3"):
         own(tmp_path)

@@ -11,7 +11,7 @@ from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.label_map import LabelMap, Raw
-from gkdbench.data.files.lists import read_lists
+from gkdbench.data.files.lists import chosen_by_lists
 from gkdbench.data.files.pictures import read_image, read_labels, size_of
 from gkdbench.data.files.tree import Key, Values, find, find_repairs, name_of, nearly, others_there
 from gkdbench.errors import DataError
@@ -133,7 +133,7 @@ def open_files(
     if not images:
         return None
     if listing is not None:
-        images = read_lists(root, listing, only, expected=expected).chosen(images, root)
+        images = chosen_by_lists(images, root, listing, only, expected=expected)
     keys = list(images)
     label_files, without = None, 0
     if layout.labels is not None and label_map is not None:
@@ -145,9 +145,16 @@ def open_files(
 
 
 def partners(
-    root: Path, template: str, keys: Sequence[Key], found: Mapping[Key, Member], only: Values, expected: str = ""
+    root: Path,
+    template: str,
+    keys: Sequence[Key],
+    found: Mapping[Key, Member],
+    only: Values,
+    expected: str = "",
+    *,
+    what: str = "label file",
 ) -> tuple[list[Member], int]:
-    """Return the label file of every image, and how many label files no image goes with.
+    """Return the label file, or what it is, of every image, and how many of them no image goes with.
 
     DataError where some are missing, NoLabels where all are; `expected` ends the message.
     """
@@ -160,7 +167,7 @@ def partners(
         near = nearly(lacking, {filled(template, dict(key)): member for key, member in found.items()})
         there = others_there(root, template, only) if near is None else f"; {near} differs in case"
         raise (NoLabels if len(missing) == len(keys) else DataError)(
-            f"{root}: no label file for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
+            f"{root}: no {what} for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
             f"have none; expected {lacking}{there}){expected}; add what is missing, or take the images out"
         )
     return [labels[pairs] for pairs in wanted], len(labels.keys() - set(wanted))

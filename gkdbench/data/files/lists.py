@@ -1,7 +1,6 @@
 """Lists of images: text files that say which of the files that a template finds are of a split."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gkdbench.data.files.archives import Member
@@ -12,47 +11,43 @@ from gkdbench.spec.dataset import PLACE
 Pairs = frozenset[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Listed:
-    """Images that lists name, in their order."""
-
-    template: str
-    lines: Mapping[Pairs, str]
-    """Values of the list's placeholders and stem -> where the line stands."""
-
-    @property
-    def stems(self) -> frozenset[str]:
-        """All stems that are named."""
-        return frozenset(value for pairs in self.lines for place, value in pairs if place == STEM)
-
-    def line(self, key: Key) -> str:
-        """Return where an image is named."""
-        places = {*PLACE.findall(self.template), STEM}
-        return self.lines[frozenset(pair for pair in key if pair[0] in places)]
-
-    def chosen(self, images: Mapping[Key, Member], root: Path) -> dict[Key, Member]:
-        """Return the images that are named, in the lists' order; DataError for one that is not there."""
-        places = {*PLACE.findall(self.template), STEM}
-        found: dict[Pairs, Key] = {}
-        for key in images:
-            pairs = frozenset(pair for pair in key if pair[0] in places)
-            if pairs in found:
-                raise DataError(
-                    f"{images[key]}: a second image for {_stem(pairs)!r}, besides {images[found[pairs]]}; keep one of "
-                    "them"
-                )
-            found[pairs] = key
-        missing = [pairs for pairs in self.lines if pairs not in found]
-        if missing:
-            raise DataError(_missing(missing, self, root, images))
-        return {found[pairs]: images[found[pairs]] for pairs in self.lines}
+def chosen_by_lists(
+    images: Mapping[Key, Member],
+    root: Path,
+    template: str,
+    only: Values,
+    *,
+    beside: Path | None = None,
+    expected: str = "",
+) -> dict[Key, Member]:
+    """Return those of the images below a root that lists name, in the lists' order; DataError for one not there."""
+    lines = _read(root, template, only, beside, expected)
+    places = {*PLACE.findall(template), STEM}
+    found: dict[Pairs, Key] = {}
+    for key, image in images.items():
+        pairs = frozenset(pair for pair in key if pair[0] in places)
+        if pairs in found:
+            other = images[found[pairs]]
+            raise DataError(f"{image}: a second image for {dict(pairs)[STEM]!r}, besides {other}; keep one of them")
+        found[pairs] = key
+    missing = [pairs for pairs in lines if pairs not in found]
+    if missing:
+        stem = dict(missing[0])[STEM]
+        near = nearly(stem, {dict(key)[STEM]: member for key, member in images.items()})
+        advice = "a line is the name of one image, without suffix" if near is None else f"{near} differs in case"
+        raise DataError(
+            f"{lines[missing[0]]}: image {stem!r} not found below {root} ({len(missing)} of {len(lines)} missing); "
+            f"{advice}"
+        )
+    return {found[pairs]: images[found[pairs]] for pairs in lines}
 
 
-def read_lists(root: Path, template: str, only: Values, *, beside: Path | None = None, expected: str = "") -> Listed:
-    """Read the lists that a template names below a root or, where it has no placeholder, beside the YAML.
+def _read(root: Path, template: str, only: Values, beside: Path | None, expected: str) -> dict[Pairs, str]:
+    """Return values of the lists' placeholders and stem -> where the line stands.
 
-    DataError where a list is not there for every value of `only`, is empty, or names an image twice; `expected` ends
-    the message about a list that is not there.
+    The lists lie below a root or, where the template has no placeholder, beside the YAML. DataError where one is not
+    there for every value of `only`, is empty, or names an image twice; `expected` ends the message about one that is
+    not there.
     """
     found = find(root, template, only)
     own = None if beside is None or PLACE.search(template) else beside / template
@@ -79,7 +74,7 @@ def read_lists(root: Path, template: str, only: Values, *, beside: Path | None =
             lines[pairs] = where
         if not any(pairs.issuperset(key) for pairs in lines):
             raise DataError(f"{member}: the list names no image")
-    return Listed(template, lines)
+    return lines
 
 
 def _lines(member: Member) -> Iterator[tuple[str, str]]:
@@ -90,17 +85,3 @@ def _lines(member: Member) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.startswith("#"):
             yield f"{member}:{number}", normal(line.strip())
-
-
-def _missing(missing: Sequence[Pairs], listed: Listed, root: Path, images: Mapping[Key, Member]) -> str:
-    stem = _stem(missing[0])
-    near = nearly(stem, {dict(key)[STEM]: member for key, member in images.items()})
-    advice = "a line is the name of one image, without suffix" if near is None else f"{near} differs in case"
-    return (
-        f"{listed.lines[missing[0]]}: image {stem!r} not found below {root} ({len(missing)} of {len(listed.lines)} "
-        f"missing); {advice}"
-    )
-
-
-def _stem(pairs: Pairs) -> str:
-    return dict(pairs)[STEM]

@@ -9,7 +9,7 @@ from gkdbench.data.dataset import Absent, Dataset, Opening
 from gkdbench.data.files.archives import COMPRESSED_TARS
 from gkdbench.data.files.dataset import FilesDataset, NoLabels, open_files, partners
 from gkdbench.data.files.label_map import meaning
-from gkdbench.data.files.lists import read_lists
+from gkdbench.data.files.lists import chosen_by_lists
 from gkdbench.data.files.tiles import TiledDataset
 from gkdbench.data.files.tree import Values, archives, find, find_below, name_of, others_there, values_of
 from gkdbench.data.files.variants import HalvedDataset
@@ -130,7 +130,7 @@ def open_folders(split: FolderSplit, opening: Opening) -> FilesDataset:
         there = others_there(root, template, {})
         raise DataError(f"{root / split.images}: no PNG or JPEG images{there}; is the data unpacked there?")
     if split.list is not None:
-        images = read_lists(root, split.list, {}, beside=opening.beside).chosen(images, root / split.images)
+        images = chosen_by_lists(images, root, split.list, {}, beside=opening.beside)
     label_files, label_map, without = None, None, 0
     if split.labels is not None and opening.labelled:
         found = find_below(_folder(root / split.labels, "label folder", opening), LABELS)

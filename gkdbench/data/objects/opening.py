@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 from gkdbench.data.dataset import Opening
 from gkdbench.data.files.archives import Member
-from gkdbench.data.files.dataset import filled
-from gkdbench.data.files.lists import Listed, read_lists
+from gkdbench.data.files.dataset import partners
+from gkdbench.data.files.lists import chosen_by_lists
 from gkdbench.data.files.opening import none_there, values_for
-from gkdbench.data.files.tree import STEM, Key, Values, at, find, name_of, nearly, others_there
+from gkdbench.data.files.tree import STEM, Key, Values, at, find, name_of, nearly
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.data.objects.coco import read_coco
 from gkdbench.data.objects.splits import CocoSplit, VocSplit
@@ -80,41 +80,21 @@ def _voc(
     found = find(root, images, only)
     if not found:
         return None
-    listed = None if listing is None else read_lists(root, listing, only, beside=beside, expected=expected)
-    if listed is not None:
-        found = listed.chosen(found, root)
+    if listing is not None:
+        found = chosen_by_lists(found, root, listing, only, beside=beside, expected=expected)
     keys = [_without_suffix(key) for key in found]
     _each_once(keys, list(found.values()))
     files, without = None, 0
     if annotations is not None:
-        wanted = only if listed is None else {**only, STEM: listed.stems}
-        members, without = _annotations(root, annotations, wanted, keys, listed, expected)
+        wanted = only if listing is None else {**only, STEM: {dict(key)[STEM] for key in keys}}
+        there = find(root, annotations, wanted)
+        members, without = partners(root, annotations, keys, there, only, expected, what="annotation")
         files = VocFiles(members, names)
     shown = [name_of(key, only) for key in keys]
     return BoxFilesDataset(
         root, shown, list(found.values()), files, clip, (images, annotations, listing), shown,
-        without_image=without, bits=bits,
+        without_image=without if listing is None else 0, bits=bits,
     )  # fmt: skip
-
-
-def _annotations(
-    root: Path, template: str, only: Values, keys: Sequence[Key], listed: Listed | None, expected: str
-) -> tuple[list[Member], int]:
-    """Return the annotation of every image, and how many there are without an image."""
-    places = set(PLACE.findall(template))
-    found = {frozenset(key): member for key, member in find(root, template, only).items()}
-    wanted = [frozenset(pair for pair in key if pair[0] in places) for key in keys]
-    missing = [key for key, pairs in zip(keys, wanted, strict=True) if pairs not in found]
-    if missing:
-        where = f"{root}" if listed is None else listed.line(missing[0])
-        path = filled(template, dict(missing[0]))
-        near = nearly(path, {filled(template, dict(pairs)): found[pairs] for pairs in found})
-        there = others_there(root, template, only) if near is None else f"; {near} differs in case"
-        raise DataError(
-            f"{where}: no annotation for image {name_of(missing[0], only)!r} ({len(missing)} of {len(keys)} images "
-            f"have none; expected {path} below {root}{there}){expected}; add what is missing, or take the images out"
-        )
-    return [found[pairs] for pairs in wanted], 0 if listed is not None else len(found.keys() - set(wanted))
 
 
 def _without_suffix(key: Key) -> Key:
