@@ -1,15 +1,12 @@
 """`gkdbench predict` and `gkdbench export`: what a finished run's model is good for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from gkdbench.cli.console import command, existing, print_json, print_table, say
 from gkdbench.errors import UsageError
-
-if TYPE_CHECKING:
-    from gkdbench.detection.prediction import FoundFiles
 
 Run = Annotated[str, typer.Argument(help="Run id, its beginning, or the path of a record.json.")]
 Results = Annotated[Path, typer.Option(help="Results directory.")]
@@ -39,7 +36,6 @@ def predict(
     source = find_benchmark(benchmark) if benchmark else model.spec.source
     from gkdbench.cli.display import choose_display
     from gkdbench.data.dataset import DataPlace
-    from gkdbench.detection.prediction import FoundFiles
     from gkdbench.run.prediction import write_predictions
     from gkdbench.run.workshop import torch_device
 
@@ -50,39 +46,12 @@ def predict(
         model, source, target, where, place=DataPlace(data_root), device=torch_device(hardware.device),
         overlays=overlays, meter=lambda done, total: display.progress(done, total, target)
     )  # fmt: skip
-    if isinstance(made, FoundFiles):
-        _tell_found(made, as_json)
-        return
-    facts = {"images": made.count, "labels": str(made.labels), "overlays": made.overlays and str(made.overlays)}
     if as_json:
-        print_json({**facts, "ids": dict(made.ids)})
+        print_json(made.facts())
         return
-    print_table([["class", "id in the PNGs"], *([name, str(value)] for name, value in made.ids.items())])
-    say(f"{made.count} label maps: {made.labels}" + (f"; overlays: {made.overlays}" if made.overlays else ""))
-
-
-def _tell_found(made: "FoundFiles", as_json: bool) -> None:
-    """Say what was written of a detector's finds."""
-    if as_json:
-        print_json(
-            {
-                "images": made.count,
-                "boxes": made.boxes,
-                "results": str(made.results),
-                "images_file": str(made.images),
-                "overlays": made.overlays and str(made.overlays),
-                "categories": dict(made.categories),
-                "without_truth": made.without_truth or None,
-            }
-        )
-        return
-    print_table([["class", "category_id"], *([name, str(value)] for name, value in made.categories.items())])
-    drawn = f"; overlays: {made.overlays}" if made.overlays else ""
-    say(f"{made.boxes} boxes in {made.count} images: {made.results}{drawn}")
-    if made.without_truth:
-        say(f"{made.images}: images and categories, no annotations ({made.without_truth})")
-    else:
-        say(f"{made.images}: images, categories and annotations, for pycocotools")
+    print_table(made.table())
+    for line in made.lines():
+        say(line)
 
 
 @command

@@ -8,38 +8,35 @@ Ids are those of the split's own JSON where it has one; else images are numbered
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from gkdbench.data.checking.box_sheet import with_boxes
-from gkdbench.data.dataset import DataPlace, Dataset, open_split
+from gkdbench.data.dataset import Dataset
 from gkdbench.data.objects.box_dataset import BoxFilesDataset
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.finding import find_boxes
 from gkdbench.errors import DataError
 from gkdbench.run.files import write_atomically, write_json
+from gkdbench.run.task import Asked, Predicted
 from gkdbench.spec.benchmark import Benchmark
-from gkdbench.spec.inference import Inference
 from gkdbench.spec.objects import Detections, Objects
-from gkdbench.spec.split import Split
 
 RESULTS, IMAGES = "results.json", "images.json"
 SURE = 0.5
 """Score from which on an overlay shows a box; the JSON has all of them."""
 SMALLEST_PX = 640
 """Longer side of an overlay at least: labels on a smaller one could not be read."""
-Meter = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class FoundFiles:
+class FoundFiles(Predicted):
     """What was written."""
 
     results: Path
@@ -52,72 +49,65 @@ class FoundFiles:
     without_truth: str
     """Why images.json has no annotations; empty: it has some."""
 
+    def facts(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "images": self.count,
+            "boxes": self.boxes,
+            "results": str(self.results),
+            "images_file": str(self.images),
+            "overlays": self.overlays and str(self.overlays),
+            "categories": dict(self.categories),
+            "without_truth": self.without_truth or None,
+        }
 
-@dataclass(frozen=True)
-class Conditions:
-    """What a detector is shown and how it computes."""
+    def table(self) -> list[list[str]]:
+        """Return the classes' ids."""
+        return [["class", "category_id"], *([name, str(value)] for name, value in self.categories.items())]
 
-    inference: Inference
-    device: torch.device
-    precision: str
-
-
-def open_for_finding(
-    split: Split, benchmark: Benchmark, folder: Path, place: DataPlace, meter: Meter
-) -> tuple[Dataset, str]:
-    """Open a split with its boxes, without them where they cannot be had; and say why, if so."""
-    try:
-        return open_split(split, benchmark, folder, place, progress=meter), ""
-    except DataError as error:
-        # where images are missing, this fails the same way
-        return open_split(split, benchmark, folder, place, labelled=False, progress=meter), str(error)
+    def lines(self) -> list[str]:
+        """Return it in two sentences."""
+        drawn = f"; overlays: {self.overlays}" if self.overlays else ""
+        truth = "images, categories and annotations, for pycocotools"
+        if self.without_truth:
+            truth = f"images and categories, no annotations ({self.without_truth})"
+        return [f"{self.boxes} boxes in {self.count} images: {self.results}{drawn}", f"{self.images}: {truth}"]
 
 
-def write_found(
-    detector: Detector,
-    dataset: Dataset,
-    benchmark: Benchmark,
-    out: Path,
-    conditions: Conditions,
-    *,
-    overlays: int,
-    without_truth: str = "",
-    meter: Meter,
-) -> FoundFiles:
-    """Look for boxes in every image of a split and write the files; the first `overlays` images are drawn as well."""
+def write_found(detector: Detector, dataset: Dataset, asked: Asked, *, without_truth: str = "") -> FoundFiles:
+    """Look for boxes in every image of a split and write the files; the first images are drawn as well."""
+    benchmark, out = asked.benchmark, asked.out
     document = _Document(dataset, benchmark, without_truth)
     drawn, count = out / "overlays", 0
 
     def write(stream: BinaryIO) -> None:
         nonlocal count
         stream.write(b"[")
-        for number, image, found in _finds(detector, dataset, conditions):
+        for number, image, found in _finds(detector, dataset, asked):
             for row in document.add(number, image, found):
                 stream.write((",\n" if count else "").encode() + json.dumps(row).encode())
                 count += 1
-            if number < overlays:
+            if number < asked.overlays:
                 _save(overlay(image, found, benchmark), drawn / f"{dataset.name(number)}.png")
-            meter(number + 1, len(dataset))
+            asked.meter(number + 1, len(dataset))
         stream.write(b"]\n")
 
     write_atomically(out / RESULTS, write)
     write_json(out / IMAGES, document.content())
     return FoundFiles(
-        out / RESULTS, out / IMAGES, drawn if overlays else None, len(dataset), count,
+        out / RESULTS, out / IMAGES, drawn if asked.overlays else None, len(dataset), count,
         {name: document.categories[index] for index, name in enumerate(benchmark.classes)}, document.without_truth,
     )  # fmt: skip
 
 
-def _finds(
-    detector: Detector, dataset: Dataset, conditions: Conditions
-) -> Iterator[tuple[int, NDArray[np.uint8], Detections]]:
+def _finds(detector: Detector, dataset: Dataset, asked: Asked) -> Iterator[tuple[int, NDArray[np.uint8], Detections]]:
     """Yield number, image and finds, in the batches in which runs are judged: others round differently."""
     detector.eval()
-    batch = conditions.inference.batch
+    batch = asked.inference.batch
     for first in range(0, len(dataset), batch):
         numbers = range(first, min(first + batch, len(dataset)))
         images = [dataset.image(number) for number in numbers]
-        found = find_boxes(detector, images, conditions.inference, conditions.device, conditions.precision)
+        found = find_boxes(detector, images, asked.inference, asked.device, asked.precision)
         yield from zip(numbers, images, found, strict=True)
 
 

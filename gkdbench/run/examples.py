@@ -25,13 +25,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gkdbench.data.dataset import Dataset, objects_in
+from gkdbench.data.dataset import Dataset
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.feature_picture import fitted, token_colours
 from gkdbench.run.files import clear_errors, make_folder, write_atomically, write_json
 from gkdbench.run.scoring import corruptions
+from gkdbench.run.tasks import room_of
 from gkdbench.spec.benchmark import Benchmark
-from gkdbench.spec.objects import Detections
 
 FOLDER, INDEX = "examples", "examples.json"
 SCHEMA = 1
@@ -65,8 +65,8 @@ class _Example:
     """The image at the encoder's size."""
     files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     """By what they show: suffix and content."""
-    boxes: dict[str, list[list[float]]] = field(default_factory=dict)
-    """By what they show; empty where that is files."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the index says besides."""
 
 
 class Examples:
@@ -87,23 +87,17 @@ class Examples:
         return _by_name(range(len(dataset)), dataset)[:count]
 
     def add(
-        self, split: str, dataset: Dataset, predictions: Mapping[int, NDArray[np.uint8] | Detections], encoder: Encoder
+        self, split: str, dataset: Dataset, predictions: Mapping[int, Any], encoder: Encoder
     ) -> None:
-        """Take in a split's chosen images with the label maps [H, W], or boxes, predicted for them, by number."""
+        """Take in a split's chosen images with what was predicted for them, by number."""
         for index in _by_name(predictions, dataset):
             image, found = dataset.image(index), predictions[index]
             height, width = image.shape[:2]
             example = _Example(split, dataset.name(index), (height, width), self._seen(image, encoder))
             example.files["image"] = _image_file(image)
-            if isinstance(found, Detections):
-                truth = objects_in(dataset, index)
-                example.boxes["truth"] = _rows(truth.boxes, truth.labels, truth.difficult)
-                example.boxes["prediction"] = _rows(found.boxes, found.labels, found.scores)
-            else:
-                labels = dataset.labels(index)
-                if labels is not None:
-                    example.files["truth"] = self._label_file(labels)
-                example.files["prediction"] = self._label_file(found)
+            shown = room_of(self._benchmark).shown(dataset, index, found)
+            example.files |= {what: self._label_file(labels) for what, labels in shown.maps.items()}
+            example.facts |= shown.facts
             self._found.append(example)
 
     def draw_features(self, encoder: Encoder) -> None:
@@ -136,10 +130,8 @@ class Examples:
             for kind, (suffix, content) in example.files.items():
                 names[kind] = f"{number:02}-{kind}.{suffix}"
                 _write(home / names[kind], content)
-            boxes = {"boxes": example.boxes} if example.boxes else {}
-            entries.append(
-                {"split": example.split, "image": example.image, "size": list(example.size), "files": names, **boxes}
-            )
+            about = {"split": example.split, "image": example.image, "size": list(example.size)}
+            entries.append({**about, "files": names, **example.facts})
         write_json(index, {**self._description(model, trained), "examples": entries})
 
     def _description(self, model: str, trained: bool) -> dict[str, Any]:
@@ -197,16 +189,6 @@ def _rule(shown: Mapping[str, int], splits: Sequence[str], corrupted: Collection
     several = max(shown.values()) > 1
     what = f"the {PER_SPLIT} images whose names have" if several else "the image whose name has"
     return f"{where} {what} the smallest SHA-256 among the images judged"
-
-
-def _rows(
-    boxes: NDArray[np.float32], labels: NDArray[np.int64], last: NDArray[np.float32] | NDArray[np.bool_]
-) -> list[list[float]]:
-    """Return a list per box: its corners to a hundredth of a pixel, its class, and `last`."""
-    return [
-        [*(round(side, 2) for side in box), label, one if isinstance(one, bool) else round(one, 4)]
-        for box, label, one in zip(boxes.tolist(), labels.tolist(), last.tolist(), strict=True)
-    ]
 
 
 def _by_name(numbers: Iterable[int], dataset: Dataset) -> list[int]:

@@ -13,10 +13,10 @@ from gkdbench.data.seeds import seed_of
 from gkdbench.errors import DataError, GkdbenchError, Unsupported, UsageError
 from gkdbench.identity.run import DataDigests, Known, run_digest
 from gkdbench.identity.stage import stage_digest
-from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.network import Network
 from gkdbench.run.method_code import contained, load_factory
+from gkdbench.run.tasks import network_of
 from gkdbench.spec.augmentation import kind_of, kinds_that_move
 from gkdbench.spec.catalogue import ModelSource
 from gkdbench.spec.methods import find_method
@@ -144,7 +144,7 @@ def _side(spec: RunSpec, source: ModelSource, sights: Mapping[str, Sight]) -> Si
             with contextlib.suppress(UsageError):  # told where a stage needs it
                 encoder.resize(sight.size, sight.patch)
                 grids[role] = encoder.grid
-        network = build_network(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
+        network = network_of(spec.benchmark, encoder)
         network.add_head(0)
     return describe(network, grids)
 

@@ -20,12 +20,13 @@ from gkdbench.run import curves, environment, scales
 from gkdbench.run.examples import Examples
 from gkdbench.run.files import remove_temporaries
 from gkdbench.run.finished import Finished, finished_run
-from gkdbench.run.judging import Conditions, Judge, judge_of
 from gkdbench.run.plan import RunPlan
 from gkdbench.run.record import Record, RunSpecRecord, SplitResult, StageRecord
 from gkdbench.run.scoring import corruptions, summarise
 from gkdbench.run.stages import StageRunner, fit_for_judging, initial_network, restore
 from gkdbench.run.store import Artefact
+from gkdbench.run.task import Conditions, Judge
+from gkdbench.run.tasks import room_of
 from gkdbench.run.workshop import Workshop
 from gkdbench.spec.benchmark import IN_DOMAIN
 from gkdbench.spec.inference import Inference
@@ -185,7 +186,7 @@ def _judge_all(spec: RunSpec, shop: Workshop, network: Network, plan: RunPlan, r
     examples = Examples(benchmark, [VAL, *spec.targets])
     shop.display.begin(f"{spec.method.name}: judging in-domain val and {len(spec.targets)} targets")
     conditions = Conditions(shop.fabric.device, spec.preset.task.precision, shop.stop, shop.workers)
-    judge = judge_of(benchmark, conditions, folder)
+    judge = room_of(benchmark).judge(benchmark, conditions, folder)
     try:
         _judge_splits(spec, shop, network, judge, examples, record)
         record.summary = summarise(benchmark, record)

@@ -1,12 +1,9 @@
-"""From counts to the figures of a record: what a split gave, and the means over targets. All unrounded."""
+"""The figures of a record that follow from those of its splits. All unrounded."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gkdbench.detection.average_precision import coco_score, voc_score
-from gkdbench.detection.overlaps import Overlaps
-from gkdbench.engine.evaluation import Judged
 from gkdbench.metrics.confusion import Counts, Score, score
 from gkdbench.metrics.robustness import robustness
 from gkdbench.run.record import Corruption, GroupResult, Protocol, Record, SplitResult, Summary
@@ -15,64 +12,8 @@ from gkdbench.spec.inference import Inference
 from gkdbench.spec.split import Split
 
 
-def split_result(judged: Judged, benchmark: Benchmark, inference: Inference) -> SplitResult:
-    """Turn counts into what the record holds of a split that was judged so."""
-    result = _score(benchmark, judged.total, judged.void)
-    percent = 100 * result.mean
-    return SplitResult(
-        value=percent,
-        miou=percent,
-        metrics={"pixel_accuracy": 100 * result.accuracy},
-        per_class={
-            name: None if np.isnan(value) else float(100 * value)
-            for name, value in zip(benchmark.classes, result.iou, strict=True)
-        },
-        classes_in_mean=result.in_mean,
-        never_predicted=[benchmark.classes[i] for i in result.never_predicted],
-        confusion=judged.total.tolist(),
-        void=judged.void.tolist() if benchmark.counts_void else [],
-        n_images=len(judged.names),
-        protocol=_protocol(inference),
-    )
-
-
-_COCO = {
-    "coco_ap": "ap",
-    "coco_ap50": "ap50",
-    "coco_ap75": "ap75",
-    "coco_ap_small": "ap_small",
-    "coco_ap_medium": "ap_medium",
-    "coco_ap_large": "ap_large",
-    "coco_ar100": "ar_100",
-}
-"""What records call COCO's figures."""
-
-
-def box_result(overlaps: Overlaps, benchmark: Benchmark, inference: Inference) -> SplitResult:
-    """Turn what a detector found into what the record holds of a split that was judged so.
-
-    The headline is AP50 as VOC defines it, the area under the curve; VOC2007's mean over eleven points and COCO's
-    figures stand beside it, as far as the split has objects of their size.
-    """
-    voc, coco = voc_score(overlaps), coco_score(overlaps)
-    figures = {"ap50_11point": voc.mean_11_point}
-    figures |= {name: getattr(coco, key) for name, key in _COCO.items()}
-    return SplitResult(
-        value=100 * voc.mean,
-        metrics={name: 100 * value for name, value in figures.items() if not np.isnan(value)},
-        per_class={
-            name: None if np.isnan(value) else float(100 * value)
-            for name, value in zip(benchmark.classes, voc.ap, strict=True)
-        },
-        classes_in_mean=voc.in_mean,
-        never_predicted=[benchmark.classes[i] for i in overlaps.never_detected()],
-        confusion=[],
-        n_images=overlaps.images,
-        protocol=_protocol(inference),
-    )
-
-
-def _protocol(inference: Inference) -> Protocol:
+def protocol_of(inference: Inference) -> Protocol:
+    """Return what a record says about how images were shown to a model."""
     return Protocol(
         resize=[] if inference.fit == "native" else list(inference.size),
         fit=inference.fit,
@@ -141,9 +82,10 @@ def _group(benchmark: Benchmark, results: Sequence[SplitResult]) -> GroupResult:
         return GroupResult(mean=mean, pooled=None)
     counts = np.array([result.confusion for result in results], np.int64).sum(axis=0)
     void = np.array([result.void for result in results], np.int64).sum(axis=0)
-    return GroupResult(mean=mean, pooled=100 * _score(benchmark, counts, void).mean)
+    return GroupResult(mean=mean, pooled=100 * score_of(benchmark, counts, void).mean)
 
 
-def _score(benchmark: Benchmark, counts: Counts, void: Counts) -> Score:
+def score_of(benchmark: Benchmark, counts: Counts, void: Counts) -> Score:
+    """Compute IoUs and their mean by the rules of a benchmark."""
     excluded = [benchmark.classes.index(name) for name in benchmark.excluded_from_mean]
     return score(counts, benchmark.mean_rule, void if benchmark.counts_void else None, excluded)

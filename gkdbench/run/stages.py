@@ -20,13 +20,14 @@ from gkdbench.engine.frozen_features import compute, worth_it
 from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import StageModule
 from gkdbench.errors import DataError
-from gkdbench.models.build import build_encoder, build_network, grid_at
+from gkdbench.models.build import build_encoder, grid_at
 from gkdbench.models.network import Network
 from gkdbench.models.weights import read_into
 from gkdbench.run import scales
 from gkdbench.run.files import need_space, remove_temporaries, write_atomically
 from gkdbench.run.plan import PlannedStage
 from gkdbench.run.store import CHECKPOINT, ENCODER, HEAD, LOG, Artefact
+from gkdbench.run.tasks import network_of
 from gkdbench.run.workshop import Workshop
 from gkdbench.spec.recipe import Sight
 from gkdbench.spec.selection import RunSpec
@@ -36,7 +37,7 @@ def initial_network(spec: RunSpec, model: str, sight: Sight, seed: int) -> Netwo
     """Build the teacher or student of a run with its initial encoder and no head."""
     source = spec.teacher if model == "teacher" else spec.student
     encoder = build_encoder(source, sight, seed_of(seed, "encoder"))
-    network = build_network(encoder, spec.benchmark.decoder, len(spec.benchmark.classes))
+    network = network_of(spec.benchmark, encoder)
     fit(network, spec, model, sight)
     return network
 

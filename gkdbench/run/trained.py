@@ -4,12 +4,12 @@ import shlex
 from dataclasses import dataclass
 
 from gkdbench.errors import DataError
-from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.network import Network
 from gkdbench.run.record import Record
 from gkdbench.run.stages import fit_for_judging, restore
 from gkdbench.run.store import Store
+from gkdbench.run.tasks import network_of
 from gkdbench.spec.selection import RunSpec, resolve, selection_of
 
 
@@ -60,7 +60,7 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None, na
         )
     # the artefact holds the whole encoder, so what it started from need not be here
     source = spec.teacher if last.model == "teacher" else spec.student
-    network = build_network(Encoder(source.entry), today.decoder, len(today.classes))
+    network = network_of(today, Encoder(source.entry))
     restore(network, spec, last.model, artefact, artefact)
     fit_for_judging(network, spec, last.model, artefact.sight.patch)
     return TrainedModel(record, spec, network.eval(), artefact.doubt)

@@ -15,7 +15,6 @@ from torchvision.ops import MultiScaleRoIAlign, box_iou
 from gkdbench.contract import Boxes
 from gkdbench.detection.detector import Detector
 from gkdbench.errors import Unsupported, UsageError
-from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
 from gkdbench.spec.catalogue import find_model
 from gkdbench.spec.decoder import FasterRCNNDecoder
@@ -48,7 +47,7 @@ def vit(patch: int = 8, size: tuple[int, int] = SIZE) -> Encoder:
 def detector(encoder: Encoder | None = None, **changes: Any) -> Detector:
     """Return a detector whose scores and boxes are not all alike, as those of fresh weights are."""
     spec = SPEC.model_copy(update=changes)
-    made = build_network(encoder or vit(), spec, CLASSES)
+    made = Detector(encoder or vit(), spec, CLASSES)
     assert isinstance(made, Detector)
     made.add_head(1)
     assert made.head is not None

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from gkdbench.models.build import build_network
 from gkdbench.models.decoders.mask2former import Mask2Former
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.network import Network
+from gkdbench.models.segmentor import Segmentor
 from gkdbench.spec.decoder import Mask2FormerDecoder
 from gkdbench.spec.model import ModelEntry
 
@@ -159,7 +159,7 @@ def test_the_seed_alone_decides_and_the_global_generator_is_left_alone() -> None
     )  # fmt: skip
 
     def built(seed: int, before: int) -> Network:
-        network = build_network(Encoder(entry), decoder("mmdet"), CLASSES)
+        network = Segmentor(Encoder(entry), decoder("mmdet"), CLASSES)
         network.encoder.resize((64, 64))
         torch.manual_seed(before)
         network.add_head(seed)

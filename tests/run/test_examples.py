@@ -17,7 +17,7 @@ from gkdbench.metrics.confusion import tally
 from gkdbench.models.feature_picture import fitted, token_colours
 from gkdbench.report.curves import read_curves
 from gkdbench.report.examples import read_examples
-from gkdbench.run import curves, judging
+from gkdbench.run import curves, segmentation
 from gkdbench.run import examples as written
 from gkdbench.run.curves import MOST_POINTS, write_curves
 from gkdbench.run.examples import MOST, MOST_CORRUPTED, Examples, shares
@@ -280,13 +280,13 @@ def test_a_run_on_cached_stages_has_their_curves(do, shop):
 
 def test_only_the_chosen_predictions_are_held(do, shop, monkeypatch):
     kept = []
-    judge = judging.judge
+    judge = segmentation.judge
 
     def watched(*args, **more):
         result = judge(*args, **more)
         kept.append((sorted(result.kept), len(result.names)))
         return result
 
-    monkeypatch.setattr(judging, "judge", watched)
+    monkeypatch.setattr(segmentation, "judge", watched)
     do("frozen")
     assert [(len(numbers), count) for numbers, count in kept] == [(2, 2), (2, 3), (1, 1)]

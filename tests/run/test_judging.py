@@ -12,8 +12,9 @@ from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import UsageError
 from gkdbench.identity.run import DataDigests, run_digest
 from gkdbench.metrics.confusion import score
-from gkdbench.run.prediction import official_encoding, official_ids, write_predictions
+from gkdbench.run.prediction import write_predictions
 from gkdbench.run.record import SplitResult, read_record
+from gkdbench.run.segmentation import official_encoding, official_ids
 from gkdbench.run.trained import trained_model
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import find_benchmark

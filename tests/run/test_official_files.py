@@ -9,8 +9,8 @@ from releases import CITYSCAPES_IDS, encoded, photo, picture, unpacked, zipped
 
 from gkdbench.data.dataset import DataPlace
 from gkdbench.errors import DataError
-from gkdbench.run.prediction import official_encoding
 from gkdbench.run.runner import run
+from gkdbench.run.segmentation import official_encoding
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.dataset_catalogue import find_dataset
 from gkdbench.spec.selection import Selection, resolve

@@ -17,8 +17,9 @@ from gkdbench.engine.evaluation import judge
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import DataError, UsageError
 from gkdbench.run.export import Deployed, export_model
-from gkdbench.run.prediction import find_split, official_ids, write_predictions
+from gkdbench.run.prediction import find_split, write_predictions
 from gkdbench.run.record import find_record
+from gkdbench.run.segmentation import official_ids
 from gkdbench.run.trained import trained_model
 from gkdbench.spec.catalogue import find_benchmark
 

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from gkdbench.cli.display import PlainDisplay
 from gkdbench.cli.main import app
 from gkdbench.data.dataset import DataPlace, open_split
+from gkdbench.detection.detector import Detector
 from gkdbench.detection.finding import find_boxes
 from gkdbench.detection.prediction import overlay
 from gkdbench.engine.interruption import StopFlag
 from gkdbench.errors import UsageError
-from gkdbench.models.build import build_network
 from gkdbench.models.encoder import Encoder
 from gkdbench.report.examples import read_examples
 from gkdbench.run.export import export_model
@@ -135,7 +135,7 @@ def test_exported_weights_find_the_same_boxes(detector, tmp_path):
     weights, description = export_model(model, "safetensors", tmp_path / "whole")
     assert json.loads(description.read_text())["decoder"]["name"] == "faster-rcnn"
     spec = model.spec
-    again = build_network(Encoder(spec.student.entry), spec.benchmark.decoder, len(spec.benchmark.classes))
+    again = Detector(Encoder(spec.student.entry), spec.benchmark.decoder, len(spec.benchmark.classes))
     fit_for_judging(again, spec, "student", model.network.encoder.patch)
     again.add_head(0)
     again.load_state_dict(load_file(weights))
