@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 
 from gkdbench.data.checking.box_sheet import with_boxes
 from gkdbench.data.dataset import Dataset
-from gkdbench.data.objects.box_dataset import BoxFilesDataset
+from gkdbench.detection.box_dataset import BoxFilesDataset
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.finding import find_boxes
 from gkdbench.errors import DataError

@@ -8,7 +8,7 @@ from voc_files import SIZE, annotation, release
 
 from gkdbench.data.checking.box_sheet import with_boxes
 from gkdbench.data.checking.boxes import BoxCounts, BoxTally, box_counts
-from gkdbench.data.objects.splits import VocSplit
+from gkdbench.detection.splits import VocSplit
 from gkdbench.errors import DataError
 from gkdbench.spec.objects import Objects
 

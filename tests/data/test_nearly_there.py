@@ -14,8 +14,8 @@ from releases import URBAN, photo, picture, unpacked, zipped
 from splits import digest_of, open_in
 
 from gkdbench.data.dataset import DataPlace, LabelSpace, open_split
-from gkdbench.data.objects.splits import CocoSplit, VocSplit
 from gkdbench.data.readers import DatasetSplit, FilesSplit, FolderSplit
+from gkdbench.detection.splits import CocoSplit, VocSplit
 from gkdbench.errors import DataError
 
 SPLITS = {

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gkdbench.data.dataset import Dataset
-from gkdbench.data.objects.box_dataset import BoxFilesDataset
-from gkdbench.data.objects.stated import Settled
+from gkdbench.detection.box_dataset import BoxFilesDataset
+from gkdbench.detection.stated import Settled
 
 EXAMPLES = 5
 

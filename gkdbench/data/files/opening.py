@@ -60,7 +60,7 @@ def _open_layout(
 ) -> Dataset | None:
     """Open the files of a layout; None where it has no image of the split."""
     if entry.boxes is not None:
-        from gkdbench.data.objects.opening import open_layout
+        from gkdbench.detection.opening import open_layout
 
         boxed = open_layout(root, layout, split, entry.boxes, opening, not_there(root, entry))
         return boxed and replace(boxed, doubts=_doubts(root, split, entry, len(boxed), opening.beside))

@@ -14,9 +14,9 @@ from splits import open_in
 from voc_files import SIZE, image
 
 from gkdbench.data.files.archives import Member
-from gkdbench.data.objects.coco import read_coco
-from gkdbench.data.objects.splits import CocoSplit
-from gkdbench.data.objects.stated import ClassNames, settled
+from gkdbench.detection.coco import read_coco
+from gkdbench.detection.splits import CocoSplit
+from gkdbench.detection.stated import ClassNames, settled
 from gkdbench.errors import DataError
 from gkdbench.identity.digest import digest
 from gkdbench.spec.box_labels import BoxRules

@@ -17,7 +17,7 @@ import numpy as np
 
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
-from gkdbench.data.objects.stated import ClassNames, Stated
+from gkdbench.detection.stated import ClassNames, Stated
 from gkdbench.errors import DataError
 
 LARGEST = 2**24

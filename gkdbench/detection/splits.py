@@ -52,7 +52,7 @@ class VocSplit(BoxRules, Split):
 
     def open(self, opening: "Opening") -> "Dataset":
         """Find images and annotations; DataError where files are missing."""
-        from gkdbench.data.objects.opening import open_voc
+        from gkdbench.detection.opening import open_voc
 
         return open_voc(self, opening)
 
@@ -76,6 +76,6 @@ class CocoSplit(BoxRules, Split):
 
     def open(self, opening: "Opening") -> "Dataset":
         """Read the JSON and find its images; DataError where files are missing."""
-        from gkdbench.data.objects.opening import open_coco
+        from gkdbench.detection.opening import open_coco
 
         return open_coco(self, opening)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
-from gkdbench.data.objects.stated import ClassNames, Stated
+from gkdbench.detection.stated import ClassNames, Stated
 from gkdbench.errors import DataError
 from gkdbench.spec.documents import json_content, shortened
 

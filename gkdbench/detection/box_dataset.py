@@ -12,7 +12,7 @@ from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.pictures import read_image, size_of
-from gkdbench.data.objects.stated import Settled, Stated, settled
+from gkdbench.detection.stated import Settled, Stated, settled
 from gkdbench.spec.objects import Objects
 
 

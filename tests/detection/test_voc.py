@@ -15,10 +15,10 @@ from splits import open_in
 from voc_files import SIZE, annotation, image, release
 
 from gkdbench.data.files.hashes import ContentHashes
-from gkdbench.data.objects.splits import VocSplit
-from gkdbench.data.objects.stated import ClassNames, settled
-from gkdbench.data.objects.voc import LARGEST, parse_voc
 from gkdbench.data.readers import DatasetSplit
+from gkdbench.detection.splits import VocSplit
+from gkdbench.detection.stated import ClassNames, settled
+from gkdbench.detection.voc import LARGEST, parse_voc
 from gkdbench.errors import DataError, UsageError
 from gkdbench.identity.digest import digest
 from gkdbench.spec.box_labels import BoxRules

@@ -10,12 +10,12 @@ from gkdbench.data.files.dataset import partners
 from gkdbench.data.files.lists import chosen_by_lists
 from gkdbench.data.files.opening import none_there, values_for
 from gkdbench.data.files.tree import STEM, Key, Values, at, find, name_of, nearly
-from gkdbench.data.objects.box_dataset import BoxFilesDataset
-from gkdbench.data.objects.coco import read_coco
-from gkdbench.data.objects.splits import CocoSplit, VocSplit
-from gkdbench.data.objects.stated import ClassNames
-from gkdbench.data.objects.voc import VocFiles
 from gkdbench.data.readers import DatasetSplit
+from gkdbench.detection.box_dataset import BoxFilesDataset
+from gkdbench.detection.coco import read_coco
+from gkdbench.detection.splits import CocoSplit, VocSplit
+from gkdbench.detection.stated import ClassNames
+from gkdbench.detection.voc import VocFiles
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.box_labels import BoxLabels
 from gkdbench.spec.dataset import PLACE, Layout
