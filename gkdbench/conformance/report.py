@@ -1,7 +1,8 @@
 """What the checks found: rows, a verdict, and a table for people."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Outcome = Literal["passed", "failed", "unsupported", "skipped", "note"]
@@ -41,51 +42,32 @@ class Verdicts:
 
     def as_json(self) -> dict[str, Any]:
         """Return the verdict as plain values."""
-        return {
-            "method": self.method,
-            "ok": self.ok,
-            "seconds": round(self.seconds, 2),
-            "rows": [asdict(row) for row in self.rows],
-        }
+        rows = [asdict(row) for row in self.rows]
+        return {"method": self.method, "ok": self.ok, "seconds": round(self.seconds, 2), "rows": rows}
 
     def table(self) -> str:
         """Return the verdict as text: counts per check, then everything that is not simply passed."""
-        lines = [*_aligned([["check", *OUTCOMES], *_counts(self.rows)]), ""]
-        for outcome in ("failed", "unsupported", "skipped", "note"):
-            lines += _said([row for row in self.rows if row.outcome == outcome])
-        state = "conforms" if self.ok else f"does not conform: {_number(len(self.failures), 'failed check')}"
+        counts = Counter((row.check, row.outcome) for row in self.rows)
+        lines = [f"{'check':13}" + "".join(f"{outcome:>13}" for outcome in OUTCOMES)]
+        for check in dict.fromkeys(row.check for row in self.rows):
+            lines.append(f"{check:13}" + "".join(f"{counts[check, outcome] or '-':>13}" for outcome in OUTCOMES))
+        lines.append("")
+        for outcome in OUTCOMES[1:]:
+            lines += _said(row for row in self.rows if row.outcome == outcome)
+        number = len(self.failures)
+        state = "conforms" if self.ok else f"does not conform: {number} failed check{'s' * (number != 1)}"
         return "\n".join([*lines, f"{self.method} {state} ({self.seconds:.1f} s)"])
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
-
-
-def _counts(rows: Sequence[Row]) -> list[list[str]]:
-    checks = dict.fromkeys(row.check for row in rows)
-    return [
-        [check, *(str(sum(r.check == check and r.outcome == o for r in rows) or "-") for o in OUTCOMES)]
-        for check in checks
-    ]
-
-
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        first, *others = zip(row, widths, strict=True)
-        lines.append("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip())
-    return lines
 
 
 def _said(rows: Iterable[Row]) -> list[str]:
     """Return one line per distinct finding with the pairs that have it."""
-    found: dict[tuple[str, str, str, str, str], list[str]] = {}
+    found: dict[Row, list[str]] = {}
     for row in rows:
-        found.setdefault((row.outcome, row.check, row.stage, row.detail, row.where), []).append(row.pair)
+        found.setdefault(replace(row, pair=""), []).append(row.pair)
     lines = []
-    for (outcome, check, stage, detail, where), pairs in found.items():
-        place = f"{check} of stage {stage}" if stage else check
+    for row, pairs in found.items():
+        place = f"{row.check} of stage {row.stage}" if row.stage else row.check
         on = ", ".join(dict.fromkeys(pair for pair in pairs if pair))
-        lines.append(f"{outcome}: {place}{f' [{on}]' if on else ''}: {detail}{f' ({where})' if where else ''}")
+        where = f" ({row.where})" if row.where else ""
+        lines.append(f"{row.outcome}: {place}{f' [{on}]' if on else ''}: {row.detail}{where}")
     return lines

@@ -1,28 +1,26 @@
 """Putting a method through all checks: on every toy pair, stage by stage, then in two processes."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
-from gkdbench.conformance import audit
-from gkdbench.conformance.case import Case
+from gkdbench.conformance.case import Case, quiet_machine
 from gkdbench.conformance.checks import CHECKS, Finding, faults_of
 from gkdbench.conformance.factory import made_stages
+from gkdbench.conformance.notes import NOTES
 from gkdbench.conformance.ranks import rank_rows
 from gkdbench.conformance.report import Row, Verdicts
 from gkdbench.conformance.subject import Method, Subject, find_subject
-from gkdbench.conformance.toys import PAIRS, SEED, ToyPair
-from gkdbench.conformance.watch import generators_kept
+from gkdbench.conformance.toys import PAIRS, ToyPair
 from gkdbench.errors import Unsupported
 
-COSTLY = frozenset({"micro-batches", "checkpoint", "repeatable"})
+COSTLY = frozenset({"micro-batches", "checkpoint"})
 """Checks that take long and say the same on most pairs; done on the first pairs a method serves."""
 COSTLY_PAIRS = 2
-NOTES = {"scale": audit.scale, "token count": audit.token_count}
+BASES = frozenset({"terms", "frozen parts"})
+"""Checks without which the others say nothing more."""
 
 
 def check(method: Method, *, options: Mapping[str, Any] | None = None, ranks: bool = True) -> Verdicts:
@@ -38,7 +36,7 @@ def check(method: Method, *, options: Mapping[str, Any] | None = None, ranks: bo
     began = time.monotonic()
     subject = find_subject(method, options)
     verdicts = Verdicts(subject.name)
-    with _quiet_machine():
+    with quiet_machine():
         fabric = Fabric(accelerator="cpu", devices=1)
         served = 0
         for pair in PAIRS:
@@ -60,47 +58,27 @@ def assert_conforms(method: Method, *, ranks: bool = True, **options: Any) -> No
     assert verdicts.ok, "\n" + verdicts.table()
 
 
-@contextmanager
-def _quiet_machine() -> Iterator[None]:
-    """One thread, so that sums come out the same, and the caller's generators left as they were."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with generators_kept(SEED):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _pair_rows(subject: Subject, pair: ToyPair, fabric: Fabric, *, first: bool, costly: bool) -> Iterator[Row]:
-    facts = pair.facts()
     try:
-        stages, found = made_stages(subject, pair, facts)
+        stages, found = made_stages(subject, pair)
     except Unsupported as error:
         yield Row("stages", pair.name, "unsupported", str(error))
         return
     yield from _rows("stages", pair.name, "", found)
     for index, stage in enumerate(stages):
-        case = Case(subject, pair, facts, index, fabric)
-        chosen = {name: one for name, one in CHECKS.items() if costly or name not in COSTLY}
+        case = Case(subject, pair, index, fabric)
         sound = True
-        for name, one in chosen.items():
+        for name, one in CHECKS.items():
+            if name in COSTLY and not costly:
+                continue
+            found = [Finding("the stage cannot be trained, see above", "", "skipped")]
             if sound:
                 found = list(faults_of(case, one))
-                yield from _rows(name, pair.name, stage.name, found)
-                sound = name != "terms" or not any(finding.outcome == "failed" for finding in found)
-            else:
-                yield Row(name, pair.name, "skipped", "the stage has no sound terms, see above", "", stage.name)
-        if first and sound:
-            yield from _notes(case)
-
-
-def _notes(case: Case) -> Iterator[Row]:
-    named: dict[str, Callable[[Case], Iterator[Finding]]] = dict(NOTES)
-    for name, one in named.items():
-        for finding in faults_of(case, one):
-            # a note never fails: what an audit stumbles over is said as one
-            yield Row(name, case.pair.name, "note", finding.detail, finding.where, case.stage.name)
+            yield from _rows(name, pair.name, stage.name, found)
+            sound = sound and (name not in BASES or not found)
+        for name, one in NOTES.items() if first and sound else ():
+            for finding in faults_of(case, one):  # a note never fails: what it stumbles over is said as one
+                yield Row(name, pair.name, "note", finding.detail, finding.where, stage.name)
 
 
 def _rows(name: str, pair: str, stage: str, found: list[Finding]) -> Iterator[Row]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 GOOD = '''\
+import itertools
 import random
 
 import numpy

@@ -21,7 +21,7 @@ class Bad:
 
 BAD = {
     "nan": Bad((after(VALUE, "        value = value * float('nan')\n"),), "terms", "is nan", '"cosine": value'),
-    "shape": Bad(((VALUE, "        value = 1 - similarity\n"),), "terms", "not that of a scalar", '"cosine": value'),
+    "shape": Bad(((VALUE, "        value = 1 - similarity\n"),), "terms", "not that of a floating", '"cosine": value'),
     "float": Bad(((RETURN, '        return {"cosine": 1.0}\n'),), "terms", "is a float, not a tensor", '"cosine": 1.0'),
     "no_gradient": Bad(
         ((RETURN, '        return {"cosine": value.detach()}\n'),), "terms", "has no gradient", '"cosine": value'
@@ -50,15 +50,15 @@ BAD = {
     ),
     "draws_torch": Bad(
         ((VALUE, VALUE.replace("mean()", "mean() + 0 * torch.rand(())")),),
-        "clean hands", "global generator of torch", "torch.rand",
+        "clean hands", "loss draws from the global generator of torch", "def loss",
     ),
     "draws_numpy": Bad(
         (after(VALUE, "        value = value + 0 * numpy.random.rand()\n"),),
-        "clean hands", "global generator of numpy", "numpy.random.rand",
+        "clean hands", "global generator of numpy", "def loss",
     ),
     "draws_random": Bad(
         (after(VALUE, "        value = value + 0 * random.random()\n"),),
-        "clean hands", "global generator of random", "random.random",
+        "clean hands", "global generator of random", "def loss",
     ),
     "draws_in_a_function": Bad(
         (
@@ -68,11 +68,11 @@ BAD = {
                 "def noisy(value):\n    noise = torch.randn(())\n    return value + 0 * noise\n\n\nclass Cosine",
             ),
         ),
-        "clean hands", "global generator of torch", "torch.randn",
+        "clean hands", "global generator of torch", "def loss",
     ),
     "factory_draws_numpy": Bad(
         (after(INIT, "        self.luck = float(numpy.random.rand())\n"),),
-        "stages", "global generator of numpy", "numpy.random.rand",
+        "stages", "global generator of numpy", "def __init__",
     ),
     "differs_between_calls": Bad(
         (after(INIT, "        self.luck = id(object()) + numpy.random.rand()\n"),),
@@ -83,30 +83,30 @@ BAD = {
     ),
     "draws_after_backward": Bad(
         (after(RETURN, "\n    def after_backward(self, step):\n        self.last = torch.rand(3)\n"),),
-        "clean hands", "after_backward draws from the global generator of torch", "torch.rand(3)",
+        "clean hands", "after_backward draws from the global generator of torch", "def after_backward",
     ),
     "writes_after_backward": Bad(
         (after(RETURN, "\n    def after_backward(self, step):\n        step.teacher().tokens.zero_()\n"),),
-        "clean hands", "after_backward writes into step.teacher().tokens", "tokens.zero_",
+        "clean hands", "after_backward writes into step.teacher().tokens", "def after_backward",
     ),
     "writes_teacher_tokens": Bad(
-        (after(VALUE, "        teacher.mul_(2.0)\n"),), "clean hands", "step.teacher().tokens", "teacher.mul_"
+        (after(VALUE, "        teacher.mul_(2.0)\n"),), "clean hands", "step.teacher().tokens", "def loss"
     ),
     "writes_at_once": Bad(
         (after(VALUE, "        step.teacher().tokens.add_(1.0)\n"),),
-        "clean hands", "writes into step.teacher().tokens", "tokens.add_",
+        "clean hands", "loss writes into step.teacher().tokens", "def loss",
     ),
     "writes_labels": Bad(
         (after(VALUE, "        step.labels[step.labels == 255] = 0\n"),),
-        "clean hands", "writes into step.labels", "step.labels[",
+        "clean hands", "writes into step.labels", "def loss",
     ),
     "writes_data": Bad(
         (after(VALUE, "        step.images.data.clamp_(0.4, 0.5)\n"),),
-        "clean hands", "writes into step.images", "step.images.data",
+        "clean hands", "writes into step.images", "def loss",
     ),
     "holds_the_teacher": Bad(
         (after(VALUE, "        self.kept = step._module.teacher\n"),),
-        "frozen parts", "holds the teacher", "self.kept",
+        "frozen parts", "holds the teacher", "def loss",
     ),
     "trains_the_teacher": Bad(
         (
@@ -117,15 +117,15 @@ BAD = {
                 "            p.data.add_(0.1)\n"
             )),
         ),
-        "frozen parts", "the teacher's weights changed", "p.data.add_",
+        "frozen parts", "and never the teacher", "def loss",
     ),
     "unfreezes_the_teacher": Bad(
         (after(VALUE, "        step._module.teacher.requires_grad_(True)\n"),),
-        "frozen parts", "parameter of the teacher requires a gradient", "requires_grad_(True)",
+        "frozen parts", "parameter of the teacher requires a gradient", "def loss",
     ),
     "teacher_in_training_mode": Bad(
         (after(VALUE, "        step._module.teacher.train()\n"),),
-        "frozen parts", "put into training mode", "teacher.train()",
+        "frozen parts", "put into training mode", "def loss",
     ),
     "moves_the_frozen": Bad(
         (
@@ -136,7 +136,7 @@ BAD = {
                 "            p.data.mul_(0.9)\n"
             )),
         ),
-        "frozen parts", "the frozen encoder changed", "p.data.mul_",
+        "frozen parts", "student.encoder.model.cls_token was changed", "def loss",
     ),
     "unfreezes_the_encoder": Bad(
         (
@@ -173,6 +173,13 @@ BAD = {
         ),
         "checkpoint", "keep all state in parameters and buffers", "def loss",
     ),
+    "never_the_same": Bad(
+        (
+            after(VALUE, "        value = value * (1 + next(COUNT))\n"),
+            ("class Cosine", "COUNT = itertools.count()\n\n\nclass Cosine"),
+        ),
+        "checkpoint", "two trainings from the same seed differ", "def loss",
+    ),
     "grows_state": Bad(
         (after(VALUE, '        self.register_buffer("mean", student.detach().mean())\n'),),
         "checkpoint", "register all state in __init__", "def __init__",
@@ -186,7 +193,7 @@ BAD = {
         ((TEACHER, '    teacher = "features"\n'),), "stages", "teacher = 'features'", 'teacher = "features"'
     ),
     "wrong_tap": Bad(
-        (after(TEACHER, "    taps_student = Taps(blocks=(11,))\n"),), "stages", "taps block 11", "Taps(blocks="
+        (after(TEACHER, "    taps_student = Taps(blocks=(11,))\n"),), "terms", "taps block 11", "step.student()"
     ),
     "no_head": Bad(
         (after(TEACHER, '    task = False\n    trains = frozenset({"encoder"})\n'),),

@@ -37,5 +37,5 @@ def test_each_method_gets_its_verdict_whatever_the_others_do(tmp_path: Path) -> 
     }  # fmt: skip
     assert "two micro-batches" in rows["good"].detail and "one batch of 4" in rows["gathers"].detail
     assert "in no way" in rows["knows_its_rank"].detail
-    assert "not here" in rows["fails_on_one_rank"].detail and rows["fails_on_one_rank"].where.endswith("plugin.py:25")
+    assert "not here" in rows["fails_on_one_rank"].detail and rows["fails_on_one_rank"].where.endswith("plugin.py:26")
     assert "BatchNorm" in rows["normalises"].detail
