@@ -30,15 +30,11 @@ from gkdbench.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from gkdbench.data.checking.corrupted import Corrupted
     from gkdbench.data.checking.health import Health, SplitHealth
+    from gkdbench.data.checking.sheet import Sample
     from gkdbench.data.checking.subject import Subject
-    from gkdbench.data.dataset import Image
 
-SHOWN_IMAGES = 6
 _TOTALS = ("objects", "difficult", "images_without_object")
 
 
@@ -255,32 +251,29 @@ def draw(health: "Health", path: Path) -> Path | None:
     """Draw a contact sheet of the images that can be read; None where there is none."""
     import numpy as np
 
-    from gkdbench.data.checking.contact_sheet import contact_sheet
+    from gkdbench.data.checking.sheet import contact_sheet
     from gkdbench.run.files import write_atomically
 
-    palette = np.array(health.subject.palette, np.uint8)
-    rows = [(split.part.name, *_shown(split, palette)) for split in health.splits if split.dataset is not None]
-    rows = [row for row in rows if row[1]]
-    if not rows:
+    samples = {split.part.name: _samples(split) for split in health.splits if split.dataset is not None}
+    samples = {name: found for name, found in samples.items() if found}
+    if not samples:
         return None
-    sheet = contact_sheet(rows, palette, health.subject.labels.classes)
+    sheet = contact_sheet(samples, np.array(health.subject.palette, np.uint8), health.subject.labels.classes)
     write_atomically(path, lambda stream: sheet.save(stream, format="PNG"))
     return path
 
 
-def _shown(split: "SplitHealth", palette: "NDArray[np.uint8]") -> "tuple[list[Image], list[Image] | None]":
-    from gkdbench.data.checking.box_sheet import with_boxes
+def _samples(split: "SplitHealth") -> "list[Sample]":
     from gkdbench.data.checking.inspection import read, spread
+    from gkdbench.data.checking.sheet import COLUMNS, Sample
 
-    assert split.dataset is not None
-    dataset = split.dataset
-    pairs = []
-    for index in spread(len(split.dataset), SHOWN_IMAGES):
+    dataset, labelled = split.dataset, split.part.labelled
+    assert dataset is not None
+    found = []
+    for index in spread(len(dataset), COLUMNS):
         try:
-            image, label = read(dataset, index, labelled=split.part.labelled)
-            objects = dataset.objects(index) if split.part.labelled else None
-            pairs.append((image if objects is None else with_boxes(image, objects, palette), label))
+            image, label = read(dataset, index, labelled=labelled)
+            found.append(Sample(image, label, dataset.objects(index) if labelled else None))
         except DataError:  # named among the problems where it was read for them
             continue
-    labels = [label for _, label in pairs if label is not None]
-    return [image for image, _ in pairs], labels or None
+    return found

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from gkdbench.data.checking.box_sheet import with_boxes
+from gkdbench.data.checking.sheet import with_boxes
 from gkdbench.data.dataset import Dataset
 from gkdbench.detection.box_dataset import BoxFilesDataset
 from gkdbench.detection.detector import Detector

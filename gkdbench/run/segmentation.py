@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gkdbench.data.checking.contact_sheet import overlaid
+from gkdbench.data.checking.sheet import overlaid
 from gkdbench.data.dataset import Dataset, open_split
 from gkdbench.engine.evaluation import Judged, judge
 from gkdbench.engine.inference import predict
@@ -51,7 +51,7 @@ class Segmentation(TaskRoom):
             (found,) = predict(network, [image], [image.shape[:2]], asked.inference, asked.device, asked.precision)
             _save(Image.fromarray(encoding[found]), folder / f"{dataset.name(number)}.png")
             if number < asked.overlays:
-                _save(overlaid(Image.fromarray(image), found, palette), drawn / f"{dataset.name(number)}.png")
+                _save(Image.fromarray(overlaid(image, found, palette)), drawn / f"{dataset.name(number)}.png")
             asked.meter(number + 1, len(dataset))
         values = [tuple(value) if isinstance(value, list) else value for value in encoding.tolist()]
         ids = dict(zip(benchmark.classes, values, strict=True))

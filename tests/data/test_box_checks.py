@@ -1,16 +1,13 @@
-"""What a check says about boxes, and how they are drawn."""
+"""What a check says about boxes."""
 
-import numpy as np
 import pytest
-from releases import photo, unpacked
+from releases import unpacked
 from splits import open_in
-from voc_files import SIZE, annotation, release
+from voc_files import annotation, release
 
-from gkdbench.data.checking.box_sheet import with_boxes
 from gkdbench.data.checking.boxes import BoxCounts, BoxTally, box_counts
 from gkdbench.detection.splits import VocSplit
 from gkdbench.errors import DataError
-from gkdbench.spec.objects import Objects
 
 CLASSES = ("car", "person", "dog")
 BOXES = (("person", (1, 1, 30, 40), False), ("dog", (10, 5, 20, 25), True), ("dog", (0, 5, 20, 25), False))
@@ -61,24 +58,3 @@ def test_nothing_but_empty_images_is_a_fault(tmp_path):
     assert tally.notes(CLASSES, whole=True) == []
     assert tally.fault() == "none of the 3 images read, such as a, has an object of any class"
     assert BoxTally().fault() is None
-
-
-def test_boxes_are_drawn_where_they_are_in_their_colours():
-    palette = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-    image = np.full((*SIZE, 3), 200, np.uint8)
-    boxes = np.array([[10, 10, 30, 20], [40, 5, 59, 35]], np.float32)
-    drawn = with_boxes(image, Objects(boxes, np.array([0, 2]), np.array([False, True])), palette, fit=(240, 160))
-    assert drawn.shape == (160, 240, 3)
-    assert (drawn[40, 45:115] == palette[0]).all() and (drawn[45:75, 40] == palette[0]).all()
-    assert (drawn[60, 60] == 200).all()  # inside is as it was
-    side = (drawn[22:138, 160] == palette[2]).all(axis=1)
-    assert 0.3 < side.mean() < 0.8  # dashed
-
-
-def test_any_boxes_can_be_drawn():
-    boxes = np.array([[-50, -50, 500, 500], [3, 3, 3.1, 3.1], [100, 100, 120, 120]], np.float32)
-    objects = Objects(boxes, np.array([0, 0, 0]), np.array([False, True, False]))
-    for size in ((1, 1), (400, 3), (30, 700)):
-        assert with_boxes(photo(1, size), objects, np.zeros((1, 3), np.uint8)).dtype == np.uint8
-    nothing = Objects(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), np.zeros(0, np.bool_))
-    assert np.array_equal(with_boxes(photo(1, (320, 256)), nothing, np.zeros((1, 3), np.uint8)), photo(1, (320, 256)))
