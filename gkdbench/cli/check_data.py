@@ -72,7 +72,9 @@ def check_data(
             "--materialise", help="Write the corrupted images to the cache; interrupted and repeated, it goes on."
         ),
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="With --full: read again what was read before.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Read again what was read before, and take exchanged images for good.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -80,8 +82,8 @@ def check_data(
     subject = find_subject(name, dataset)
     from gkdbench.cli.display import choose_display
     from gkdbench.data.checking.corrupted import kept_images
-    from gkdbench.data.checking.full_reading import Effort
     from gkdbench.data.checking.health import examine
+    from gkdbench.data.checking.reading import Effort
     from gkdbench.data.checking.reading_processes import all_processors
     from gkdbench.data.dataset import DataPlace
     from gkdbench.engine.interruption import stop_on_signals
@@ -157,13 +159,6 @@ def find_subject(name: str, dataset: bool = False) -> "Subject":
 def document(health: "Health", sheet: Path | None, corrupted: "Sequence[Corrupted]" = ()) -> dict[str, Any]:
     """Return the JSON document."""
     subject, comparison = health.subject, health.comparison
-    found = [
-        {
-            "splits": list(one.splits), "images": one.images, "example": list(one.example),
-            "expected": one.reason is not None, "reason": one.reason,
-        }
-        for one in (comparison.overlaps if comparison else ())
-    ]  # fmt: skip
     return {
         "status": "failed" if health.problems else "ok",
         "benchmark": subject.name if subject.kind == "benchmark" else None,
@@ -172,51 +167,51 @@ def document(health: "Health", sheet: Path | None, corrupted: "Sequence[Corrupte
         "classes": len(subject.labels.classes),
         "splits": {split.part.name: split.facts() for split in health.splits},
         "corrupted": [one.facts() for one in corrupted],
-        "problems": [
-            {"split": one.split, "kind": one.kind, "message": one.message} for one in health.problems
-        ],
+        "problems": [vars(one) for one in health.problems],
         "overlaps": comparison
-        and {"candidates": comparison.candidates, "compared": comparison.compared, "found": found},
+        and {
+            "candidates": comparison.candidates,
+            "compared": comparison.compared,
+            "found": [
+                {
+                    "splits": list(one.splits), "images": one.images, "example": list(one.example),
+                    "expected": one.reason is not None, "reason": one.reason,
+                }
+                for one in comparison.overlaps
+            ],
+        },
         "contact_sheet": sheet and str(sheet.resolve()),
-    }
+    }  # fmt: skip
 
 
 def _print(health: "Health") -> None:
     classes = health.subject.labels.classes
-    boxed = any(split.facts()["boxes"] for split in health.splits)
+    facts = {split.part.name: split.facts() for split in health.splits}
+    boxed = {name: one["boxes"] for name, one in facts.items() if one["boxes"]}
     what = "boxes" if boxed else "labelled %"
     rows = [["split", "images", "expected", "read", "size", what, "classes seen", "problems"]]
     for split in health.splits:
-        facts = split.facts()
-        labelled = facts["labelled"]
+        one = facts[split.part.name]
+        seen = f"{one['classes_seen']} of {len(classes)}" if one["labelled"] is not None or one["boxes"] else ""
+        images = one["status"] if one["images"] is None else str(one["images"])
         rows.append(
             [
-                split.part.name,
-                split.status if facts["images"] is None else str(facts["images"]),
-                " or ".join(map(str, split.expected)),
-                str(facts["read"]),
-                facts["size"],
-                _labels_said(facts),
-                f"{facts['classes_seen']} of {len(classes)}" if labelled is not None or facts["boxes"] else "",
-                str(len(split.problems) or ""),
+                split.part.name, images, " or ".join(map(str, split.expected)), str(one["read"]), one["size"],
+                _labels_said(one), seen, str(len(split.problems) or ""),
             ]
-        )
+        )  # fmt: skip
     print_table(rows)
-    labelled_splits = [split for split in health.splits if split.facts()["labelled"]]
-    if labelled_splits:
-        shares = {split.part.name: split.facts()["frequencies"] for split in labelled_splits}
+    shares = {name: one["frequencies"] for name, one in facts.items() if one["labelled"]}
+    if shares:
         print("\nclasses, % of the labelled pixels read")
-        print_table(
-            [["class", *shares], *([name, *(f"{100 * one[name]:.2f}" for one in shares.values())] for name in classes)]
-        )
-    boxed_splits = {split.part.name: split.facts()["boxes"] for split in health.splits if split.facts()["boxes"]}
-    if boxed_splits:
+        body = [[name, *(f"{100 * one[name]:.2f}" for one in shares.values())] for name in classes]
+        print_table([["class", *shares], *body])
+    if boxed:
         print("\nboxes read, of them difficult, and images without an object")
-        counted = [["class", *boxed_splits]]
-        counted += [[name, *(str(one["by_class"][name]) for one in boxed_splits.values())] for name in classes]
-        counted += [[key.replace("_", " "), *(str(one[key]) for one in boxed_splits.values())] for key in _TOTALS]
-        print_table(counted)
-    remarks = [*_remarks(health)]
+        body = [[name, *(str(one["by_class"][name]) for one in boxed.values())] for name in classes]
+        body += [[key.replace("_", " "), *(str(one[key]) for one in boxed.values())] for key in _TOTALS]
+        print_table([["class", *boxed], *body])
+    remarks = _remarks(health)
     if remarks:
         print("\n" + "\n".join(remarks))
 
@@ -254,8 +249,7 @@ def draw(health: "Health", path: Path) -> Path | None:
     from gkdbench.data.checking.sheet import contact_sheet
     from gkdbench.run.files import write_atomically
 
-    samples = {split.part.name: _samples(split) for split in health.splits if split.dataset is not None}
-    samples = {name: found for name, found in samples.items() if found}
+    samples = {split.part.name: found for split in health.splits if (found := _samples(split))}
     if not samples:
         return None
     sheet = contact_sheet(samples, np.array(health.subject.palette, np.uint8), health.subject.labels.classes)
@@ -264,12 +258,13 @@ def draw(health: "Health", path: Path) -> Path | None:
 
 
 def _samples(split: "SplitHealth") -> "list[Sample]":
-    from gkdbench.data.checking.inspection import read, spread
+    from gkdbench.data.checking.counts import read, spread
     from gkdbench.data.checking.sheet import COLUMNS, Sample
 
     dataset, labelled = split.dataset, split.part.labelled
-    assert dataset is not None
-    found = []
+    found: list[Sample] = []
+    if dataset is None:
+        return found
     for index in spread(len(dataset), COLUMNS):
         try:
             image, label = read(dataset, index, labelled=labelled)

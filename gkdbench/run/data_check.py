@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gkdbench.data.checking.full_reading import Effort
 from gkdbench.data.checking.health import Problem, by_fault, examine
+from gkdbench.data.checking.reading import Effort
 from gkdbench.data.checking.reading_processes import all_processors
 from gkdbench.data.checking.subject import Subject, benchmark_subject
 from gkdbench.data.corruptions.corrupt import check_available

@@ -16,7 +16,7 @@ from towns import COUNTS, Towns, label, make_towns
 from typer.testing import Result
 
 from gkdbench.cli.display import PlainDisplay
-from gkdbench.data.checking import full_reading
+from gkdbench.data.checking import reading as checking
 
 Invoke = Callable[..., Result]
 
@@ -180,7 +180,7 @@ def test_control_c_keeps_what_was_read(
     invoke: Invoke, towns: Towns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    original = full_reading.reading
+    original = checking.reading
 
     def counted(dataset: Any, index: int, *, labelled: bool) -> Any:
         read.append(index)
@@ -190,14 +190,14 @@ def test_control_c_keeps_what_was_read(
         if done == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(full_reading, "reading", counted)
+    monkeypatch.setattr(checking, "reading", counted)
     with monkeypatch.context() as patch:
         patch.setattr(PlainDisplay, "progress", interrupt)
         result = invoke(*of_towns(towns, "--full"))
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == "gkdbench: stopped by SIGINT; the same command continues"
-    (kept,) = (path for path in (tmp_path / "cache/checks").iterdir() if "-images" not in path.name)
-    assert len(kept.read_text().splitlines()) == 3 == len(read)
+    (memory,) = (tmp_path / "cache/checks").iterdir()
+    assert len(memory.read_text().split()) == 3 == len(read)
     read.clear()
     report = document(invoke(*of_towns(towns, "--full", "--json")))
     assert [facts["read"] for facts in report["splits"].values()] == [4, 3] and read == [3, 0, 1, 2]

@@ -13,8 +13,8 @@ from PIL import Image
 from splits import digest_of
 from towns import COUNTS, Towns, files, image, label, make_towns, png, zipped
 
-from gkdbench.data.checking.full_reading import Effort
 from gkdbench.data.checking.health import Health, examine
+from gkdbench.data.checking.reading import Effort
 from gkdbench.data.checking.subject import Subject, benchmark_subject, dataset_subject
 from gkdbench.data.dataset import DataPlace
 from gkdbench.data.readers import DatasetSplit, JoinedSplit

@@ -10,13 +10,10 @@ from PIL import Image
 from towns import Towns, files, image, make_towns, zipped
 
 from gkdbench.data.checking import overlap
-from gkdbench.data.checking.overlap import Comparison, Hasher, compare, hash_with
-from gkdbench.data.checking.stored import definition, identity, stored
+from gkdbench.data.checking.overlap import Comparison, compare, definition, pictures
 from gkdbench.data.checking.subject import Part, Role
 from gkdbench.data.dataset import DataPlace, Dataset, open_split
-from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import ContentHashes
-from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import find_benchmark
 from gkdbench.spec.split import Split
@@ -37,14 +34,11 @@ def opened(tiny: Any, name: str, role: Role, split: dict[str, Any]) -> tuple[Par
 
 
 def compared(tiny: Any, *splits: tuple[str, Role, dict[str, Any]], budget: int | None = None) -> Comparison:
-    return compare([opened(tiny, *one) for one in splits], budget, hasher(tiny.data_root.parent))
+    return compare([opened(tiny, *one) for one in splits], budget, hashes(tiny.data_root.parent))
 
 
-def hasher(folder: Path) -> Hasher:
-    def unreadable(item: Member, said: str) -> None:
-        raise DataError(said)
-
-    return hash_with(ContentHashes(folder / "hashes"), unreadable)
+def hashes(folder: Path) -> ContentHashes:
+    return ContentHashes(folder / "hashes")
 
 
 @pytest.fixture
@@ -81,7 +75,7 @@ def test_copies_in_archives_and_in_other_folders(tiny_benchmark: Any, towns: Tow
     assert shared.images == 1 and shared.reason == "what is distilled on is trained on later"
     assert shared.example[1] == f"{towns.data_root}/packed/a.zip:pool/7.png"
     (leak,) = compared(tiny_benchmark, ("proxy", "proxy", pool), ("day", "target", TRAIN)).overlaps
-    assert leak.reason is None and leak.trained
+    assert leak.reason is None and "what is trained on would be judged" in leak.message
 
 
 def test_what_is_judged_of_what_is_trained_on_is_a_mistake_unless_the_benchmark_says_so(
@@ -96,7 +90,7 @@ def test_what_is_judged_of_what_is_trained_on_is_a_mistake_unless_the_benchmark_
     assert compared(tiny_benchmark, ("source train", "train", joined), first).overlaps[0].reason is None
     parts = [opened(tiny_benchmark, *one) for one in (train, first, ("day", "target", TRAIN))]
     parts[1] = (replace(parts[1][0], may_be_trained=True), parts[1][1])
-    meant, leak, twice = compare(parts, None, hasher(tiny_benchmark.data_root)).overlaps
+    meant, leak, twice = compare(parts, None, hashes(tiny_benchmark.data_root)).overlaps
     assert meant.message == (
         "source val has 2 images of source train: the benchmark judges images in-domain that are trained on"
     )
@@ -153,18 +147,19 @@ def test_a_budget_ends_the_hashing(tiny_benchmark: Any, towns: Towns) -> None:
 def test_what_cannot_be_hashed_is_not_compared(tiny_benchmark: Any, towns: Towns) -> None:
     towns.file("images", "val/2").write_bytes(towns.file("images", "train/1").read_bytes())
     splits = [opened(tiny_benchmark, "a", "train", TRAIN), opened(tiny_benchmark, "b", "target", VAL)]
-    assert compare(splits, None, lambda items: {}).overlaps == []
     towns.file("images", "val/2").unlink()
-    with pytest.raises(DataError, match=r"val/2.png: cannot be read"):
-        compare(splits, None, hasher(tiny_benchmark.data_root))
+    found = compare(splits, None, hashes(tiny_benchmark.data_root))
+    assert found.overlaps == [] and list(found.unreadable) == ["b"]
+    (said,) = found.unreadable["b"]
+    assert "val/2.png: cannot be read" in said
 
 
 def test_what_lies_behind_images(tiny_benchmark: Any, towns: Towns) -> None:
     joined = {"reader": "joined", "parts": [TRAIN, VAL]}
     part, dataset = opened(tiny_benchmark, "both", "train", joined)
-    whole = [*stored(part.split, dataset)]
-    assert [str(item) for _, item in whole][4:] == [str(towns.file("images", f"val/{n}")) for n in range(3)]
-    assert len({whose for whose, _ in whole}) == 2 and len({identity(item) for _, item in whole}) == 7
+    whole = [*pictures(part.split, dataset)]
+    assert [str(one.file) for one in whole][4:] == [str(towns.file("images", f"val/{n}")) for n in range(3)]
+    assert len({one.definition for one in whole}) == 2 and len({one.place for one in whole}) == 7
     assert dataset.files(5) == [towns.file("images", "val/1"), towns.file("labels", "val/1")]
     with pytest.raises(IndexError):
         dataset.files(7)

@@ -4,23 +4,38 @@ Only images of equal size in bytes are candidates, and only their SHA-256 is com
 more, with other compression, is not recognised.
 """
 
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from gkdbench.data.checking.stored import Identity, definition, identity, stored
 from gkdbench.data.checking.subject import Part
 from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import ContentHashes
+from gkdbench.data.files.variants import JoinedDataset
 from gkdbench.errors import DataError
+from gkdbench.spec.split import Split
 
 SAMPLED_BYTES = 256 * 2**20
 """Hashed where a sample is checked: a second or two."""
 
-Keyed = Mapping[str | Identity, tuple[str, Member]]
-Hasher = Callable[[Sequence[Member]], Mapping[Identity, str]]
+Place = tuple[str, str, int]
+"""Where a picture lies: equal for one and the same, without reading it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a split, and which split's definition found it."""
+
+    file: Member
+    definition: str
+
+    @property
+    def place(self) -> Place:
+        """Where it lies."""
+        return str(self.file.file), str(self.file.inside), self.file.offset or 0
 
 
 @dataclass(frozen=True)
@@ -32,21 +47,7 @@ class Overlap:
     example: tuple[str, str]
     reason: str | None
     """Why the benchmark means it so; None: it is a mistake."""
-    trained: bool
-    """Whether one of the splits is trained on and the other judged."""
-    in_domain: bool
-    """Whether these are the images that are trained on with labels and the in-domain ones."""
-
-    @property
-    def message(self) -> str:
-        """What there is to say."""
-        first, second = self.splits
-        shared = f"{second} has {self.images} image{'s' if self.images > 1 else ''} of {first}"
-        if self.reason is not None:
-            return f"{shared}: {self.reason}"
-        why = "what is trained on would be judged" if self.trained else "they would count twice"
-        meant = ", or write `in_domain: train` where that is meant" if self.in_domain else ""
-        return f"{shared}, such as {self.example[1]} ({self.example[0]}): {why}; take them out of one of the two{meant}"
+    message: str
 
 
 @dataclass(frozen=True)
@@ -57,90 +58,102 @@ class Comparison:
     """Images whose size in bytes is that of an image of another split."""
     compared: int
     overlaps: Sequence[Overlap]
+    unreadable: Mapping[str, Sequence[str]]
+    """What is wrong with files that could not be compared, by split."""
 
 
-def hash_with(
+def compare(
+    splits: Sequence[tuple[Part, Dataset]],
+    budget: int | None,
     hashes: ContentHashes,
-    fault: Callable[[Member, str], None],
     pause: Callable[[], None] = lambda: None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Hasher:
-    """Return what hashes pictures for `compare`; `fault` is told of those that cannot be read, which are left out."""
-
-    def hashed(items: Sequence[Member]) -> dict[Identity, str]:
-        found = {}
-        for item, one in zip(items, hashes.each(items, pause, progress), strict=True):
-            if isinstance(one, DataError):
-                fault(item, str(one))
-            else:
-                found[identity(item)] = one
-        return found
-
-    return hashed
-
-
-def compare(splits: Sequence[tuple[Part, Dataset]], budget: int | None, hasher: Hasher) -> Comparison:
+) -> Comparison:
     """Look for images that splits share; `budget`: bytes that are hashed at most, None: all candidates."""
-    held = [list(stored(part.split, dataset)) for part, dataset in splits]
-    candidates = _candidates(held)
+    held = [(part, list(pictures(part.split, dataset))) for part, dataset in splits]
+    candidates = _candidates([picture for _, found in held for picture in found])
     chosen = _within(candidates, budget)
-    hashes = hasher(chosen)
-    # a picture that is not hashed is still the same as itself
-    keyed: list[Keyed] = [
-        {hashes.get(identity(item), identity(item)): (whose, item) for whose, item in items} for items in held
-    ]
-    overlaps = [
-        overlap
-        for (first, one), (second, other) in combinations(zip((part for part, _ in splits), keyed, strict=True), 2)
-        for overlap in _shared(first, one, second, other)
-    ]
-    return Comparison(len(candidates), len(hashes), overlaps)
+    answers = hashes.each([picture.file for picture in chosen], pause, progress)
+    hashed = dict(zip((picture.place for picture in chosen), answers, strict=True))
+    found: dict[str, list[str]] = {}
+    keyed: list[tuple[Part, dict[str | Place, Picture]]] = []
+    for part, of_part in held:
+        shown: dict[str | Place, Picture] = {}
+        for picture in of_part:
+            # a picture that is not hashed is still the same as itself
+            key = hashed.get(picture.place, picture.place)
+            if isinstance(key, DataError):
+                found.setdefault(part.name, []).append(str(key))
+            else:
+                shown[key] = picture
+        keyed.append((part, shown))
+    overlaps = [overlap for one, other in combinations(keyed, 2) for overlap in _shared(*one, *other)]
+    return Comparison(len(candidates), len(chosen), overlaps, found)
 
 
-def _candidates(held: Sequence[Sequence[tuple[str, Member]]]) -> list[Member]:
+def pictures(split: Split, dataset: Dataset) -> Iterator[Picture]:
+    """Yield the pictures of a split; of tiles, what they are cut from."""
+    if isinstance(dataset, JoinedDataset):
+        for part, inner in zip(split.pieces, dataset.parts, strict=True):
+            yield from pictures(part, inner)
+    else:
+        whose = definition(split)
+        yield from (Picture(member, whose) for member in dataset.pictures())
+
+
+def definition(split: Split, *, whole: bool = False) -> str:
+    """Return which images and labels a split asks for, but not how many of them; `whole`: nor which part."""
+    left_out = {"count", "first", *(("only", "list") if whole else ())}
+    return json.dumps(split.model_dump(mode="json", exclude=left_out), sort_keys=True)
+
+
+def _candidates(found: Sequence[Picture]) -> list[Picture]:
     """Return pictures that have the size of one with another definition, in an order that is fit to be cut short.
 
     Sizes come in random but repeatable order, and of equal sizes equal file names together: copies often keep them.
     """
+    by_size: dict[int, dict[Place, Picture]] = {}
     definitions: dict[int, set[str]] = {}
-    for items in held:
-        for whose, item in items:
-            definitions.setdefault(item.size, set()).add(whose)
-    by_size: dict[int, dict[Identity, tuple[str, Member]]] = {}
-    for items in held:
-        for whose, item in items:
-            if len(definitions[item.size]) > 1:
-                by_size.setdefault(item.size, {})[identity(item)] = (whose, item)
-    sizes = sorted(size for size, group in by_size.items() if len(group) > 1)
+    for picture in found:
+        by_size.setdefault(picture.file.size, {})[picture.place] = picture
+        definitions.setdefault(picture.file.size, set()).add(picture.definition)
+    sizes = sorted(size for size, alike in by_size.items() if len(alike) > 1 and len(definitions[size]) > 1)
     random.Random(0).shuffle(sizes)
-    found: list[Member] = []
-    for size in sizes:
-        group = sorted(by_size[size].values(), key=lambda one: (str(one[1]).rpartition("/")[2], one[0], str(one[1])))
-        found += [item for _, item in group]
-    return found
+    return [
+        picture
+        for size in sizes
+        for picture in sorted(by_size[size].values(), key=lambda one: str(one.file).rpartition("/")[::-1])
+    ]
 
 
-def _within(items: list[Member], budget: int | None) -> list[Member]:
-    if budget is None:
-        return items
-    total = 0
-    for number, item in enumerate(items):
-        total += item.size
-        if total > budget:
-            return items[:number]
-    return items
+def _within(candidates: list[Picture], budget: int | None) -> list[Picture]:
+    left = float("inf") if budget is None else budget
+    for number, picture in enumerate(candidates):
+        left -= picture.file.size
+        if left < 0:
+            return candidates[:number]
+    return candidates
 
 
-def _shared(first: Part, one: Keyed, second: Part, other: Keyed) -> Iterator[Overlap]:
-    by_reason: dict[str | None, list[str | Identity]] = {}
-    for key in other:
-        if key in one:
-            by_reason.setdefault(_reason(first, second, one[key][0] == other[key][0]), []).append(key)
-    for reason, keys in by_reason.items():
-        example = (str(one[keys[0]][1]), str(other[keys[0]][1]))
-        in_domain = {first.role, second.role} == {"train", "val"}
-        trained = first.trained != second.trained
-        yield Overlap((first.name, second.name), len(keys), example, reason, trained, in_domain)
+def _shared(
+    first: Part, one: Mapping[str | Place, Picture], second: Part, other: Mapping[str | Place, Picture]
+) -> Iterator[Overlap]:
+    by_reason: dict[str | None, list[tuple[str, str]]] = {}
+    for key in (key for key in other if key in one):
+        reason = _reason(first, second, one[key].definition == other[key].definition)
+        by_reason.setdefault(reason, []).append((str(one[key].file), str(other[key].file)))
+    for reason, files in by_reason.items():
+        shared = f"{second.name} has {len(files)} image{'s' if len(files) > 1 else ''} of {first.name}"
+        example = files[0]
+        if reason is not None:
+            message = f"{shared}: {reason}"
+        else:
+            why = "what is trained on would be judged" if first.trained != second.trained else "they would count twice"
+            in_domain = {first.role, second.role} == {"train", "val"}
+            meant = ", or write `in_domain: train` where that is meant" if in_domain else ""
+            where = f"such as {example[1]} ({example[0]})"
+            message = f"{shared}, {where}: {why}; take them out of one of the two{meant}"
+        yield Overlap((first.name, second.name), len(files), example, reason, message)
 
 
 def _reason(first: Part, second: Part, same: bool) -> str | None:

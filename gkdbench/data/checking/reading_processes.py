@@ -1,12 +1,11 @@
-"""Doing many small pieces of reading at once, in processes, and stopping between them when asked to."""
+"""Doing many small pieces of work in processes, and stopping between them when asked to."""
 
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from typing import Any, TypeVar
 
 import cv2
@@ -16,9 +15,8 @@ from gkdbench.errors import GkdbenchError
 J = TypeVar("J")
 R = TypeVar("R")
 
-_AHEAD = 3
-"""Jobs per process that are handed out at a time: what an interruption waits for is short."""
-_POLL_S = 0.2
+_CHUNK = 8
+"""Jobs that go to a process at a time: what an interruption waits for is short."""
 _task: Callable[[Any], Any]
 
 
@@ -27,10 +25,8 @@ def all_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def results_of(
-    task: Callable[[J], R], jobs: Sequence[J], workers: int, pause: Callable[[], None]
-) -> Iterator[R]:
-    """Yield what a task makes of every job, in any order; `pause` is called in between and may raise.
+def results_of(task: Callable[[J], R], jobs: Sequence[J], workers: int, pause: Callable[[], None]) -> Iterator[R]:
+    """Yield what a task makes of every job, in order; `pause` is called in between and may raise.
 
     With several workers the task goes to each of them once, pickled.
     """
@@ -40,25 +36,17 @@ def results_of(
             yield task(job)
         return
     # Not forked: the caller may hold threads that do not survive it.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_prepare, initargs=(task,))
-    waiting: set[Future[R]] = set()
-    coming = iter(jobs)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _prepare, (task,))
     try:
-        while True:
-            waiting |= {pool.submit(_do, job) for job in islice(coming, _AHEAD * workers - len(waiting))}
-            if not waiting:
-                return
+        for result in pool.map(_do, jobs, chunksize=_CHUNK):
             pause()
-            done, waiting = wait(waiting, _POLL_S, FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+            yield result
     except BrokenProcessPool as error:
         raise GkdbenchError(
             "a reading process was ended, perhaps for want of memory; --workers 1 goes on with one"
         ) from error
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _prepare(task: Callable[[Any], Any]) -> None:

@@ -75,7 +75,9 @@ def benchmark_subject(
             corrupted[name] = split
         else:
             parts.append(Part("target proxy" if name == "proxy" else name, split, "target"))
-    parts += [Part(f"images of {name}", split, "target") for name, split in _elsewhere(corrupted, parts)]
+    for name, split in corrupted.items():
+        if split.original not in [part.split for part in parts if part.labelled]:
+            parts.append(Part(f"images of {name}", split.original, "target"))
     return Subject("benchmark", benchmark.version, benchmark, benchmark.palette, source.folder, parts, corrupted)
 
 
@@ -83,17 +85,6 @@ def corruptions_of(subject: Subject) -> Subject:
     """Return of a benchmark what its corrupted targets need."""
     wanted = [split.original for split in subject.corrupted.values()]
     return replace(subject, parts=[part for part in subject.parts if part.labelled and part.split in wanted])
-
-
-def _elsewhere(
-    corrupted: Mapping[str, Split], parts: Sequence[Part]
-) -> Iterator[tuple[str, Split]]:
-    """Yield what corrupted targets are made of and no labelled part is, with the first such target."""
-    known: list[Split] = [part.split for part in parts if part.labelled]
-    for name, split in corrupted.items():
-        if split.original not in known:
-            known.append(split.original)
-            yield name, split.original
 
 
 def dataset_subject(source: DatasetSource) -> Subject:

@@ -10,17 +10,16 @@ import pytest
 from PIL import Image
 from towns import label, png
 
-from gkdbench.data.checking import full_reading, reading_processes
-from gkdbench.data.checking.full_reading import Effort, read_all, stamp
-from gkdbench.data.checking.inspection import Reading
-from gkdbench.data.checking.reading_processes import results_of
+from gkdbench.data.checking import reading as checking
+from gkdbench.data.checking.counts import Reading
+from gkdbench.data.checking.reading import Effort, read_images, remembered
+from gkdbench.data.checking.reading_processes import all_processors, results_of
 from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.dataset import FilesDataset
 from gkdbench.data.files.label_map import LabelMap
 from gkdbench.data.files.tiles import TiledDataset
-from gkdbench.data.kept_results import KeptResults
-from gkdbench.errors import DataError, GkdbenchError, Interrupted
+from gkdbench.errors import GkdbenchError, Interrupted
 
 COUNT = 70  # enough for processes
 
@@ -40,8 +39,8 @@ def made(folder: Path, count: int = COUNT, size: tuple[int, int] = (6, 8)) -> Fi
     return FilesDataset(folder, names, members["images"], members["labels"], label_map)
 
 
-def all_of(dataset: Dataset, kept: Path, **effort: Any) -> dict[int, Reading]:
-    found = list(read_all(dataset, kept, Effort(inf, **effort), labelled=True))
+def all_of(dataset: Dataset, memory: Path, **effort: Any) -> dict[int, Reading]:
+    found = list(read_images(dataset, range(len(dataset)), memory, Effort(inf, **effort), labelled=True))
     assert len({one.index for one in found}) == len(found) == len(dataset)
     return {one.index: one for one in found}
 
@@ -50,13 +49,13 @@ def all_of(dataset: Dataset, kept: Path, **effort: Any) -> dict[int, Reading]:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that fills with the indices that this process reads."""
     seen: list[int] = []
-    original = full_reading.reading
+    original = checking.reading
 
     def counted(dataset: Dataset, index: int, *, labelled: bool) -> Reading:
         seen.append(index)
         return original(dataset, index, labelled=labelled)
 
-    monkeypatch.setattr(full_reading, "reading", counted)
+    monkeypatch.setattr(checking, "reading", counted)
     return seen
 
 
@@ -68,84 +67,80 @@ def test_processes_find_what_one_finds(tmp_path: Path) -> None:
     assert alone == together
     assert "labels/5.png: cannot be read as an image" in str(alone[5].problem)
     counts = np.bincount(np.asarray(Image.open(tmp_path / "labels/9.png")).ravel(), minlength=3)
-    assert alone[9] == Reading(9, (6, 8), {value: int(count) for value, count in enumerate(counts) if count})
+    assert (alone[9].size, alone[9].classes) == ((6, 8), {n: int(count) for n, count in enumerate(counts) if count})
 
 
 def test_an_interrupted_reading_goes_on(tmp_path: Path, read: list[int]) -> None:
-    dataset, kept = made(tmp_path, 12), tmp_path / "kept.jsonl"
+    dataset, memory = made(tmp_path, 12), tmp_path / "memory.jsonl"
 
     def stop() -> None:
         if len(read) == 5:
             raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        all_of(dataset, kept, pause=stop)
+        all_of(dataset, memory, pause=stop)
     assert read == [0, 1, 2, 3, 4]
-    found = all_of(dataset, kept)
+    found = all_of(dataset, memory)
     assert read == list(range(12))
-    assert all_of(dataset, kept) == found and len(read) == 12
-    assert all_of(dataset, kept, fresh=True) == found and len(read) == 24
+    assert all_of(dataset, memory) == found and len(read) == 12
+    assert all_of(dataset, memory, fresh=True) == found and len(read) == 24
 
 
 def test_an_interruption_ends_the_processes_and_keeps_what_they_read(tmp_path: Path) -> None:
-    dataset, kept = made(tmp_path), tmp_path / "kept.jsonl"
+    dataset, memory = made(tmp_path), tmp_path / "memory.jsonl"
 
     def stop() -> None:
-        if kept.is_file():
+        if memory.is_file():
             raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        all_of(dataset, kept, pause=stop, workers=2)
-    done = len(KeptResults(kept).load())
-    assert 0 < done < COUNT
-    assert len(all_of(dataset, kept)) == COUNT
+        all_of(dataset, memory, pause=stop, workers=2)
+    assert 0 < len(remembered(memory)) < COUNT
+    assert len(all_of(dataset, memory)) == COUNT
 
 
 def test_what_changed_or_could_not_be_read_is_read_again(tmp_path: Path, read: list[int]) -> None:
-    dataset, kept = made(tmp_path, 6), tmp_path / "kept.jsonl"
+    dataset, memory = made(tmp_path, 6), tmp_path / "memory.jsonl"
     good = (tmp_path / "images/2.png").read_bytes()
     (tmp_path / "images/2.png").write_bytes(b"bad")
-    assert all_of(dataset, kept)[2].problem is not None
+    assert all_of(dataset, memory)[2].problem is not None
     (tmp_path / "images/2.png").write_bytes(good)
     changed = tmp_path / "labels/4.png"
     changed.write_bytes(png(np.full((6, 8), 255, np.uint8)))
     os.utime(changed, ns=(1, 1))
     (tmp_path / "labels/5.png").unlink()
     read.clear()
-    found = all_of(dataset, kept)
+    found = all_of(dataset, memory)
     assert read == [2, 4, 5]
-    assert found[2].problem is None and found[4].pixels == {255: 48} and stamp(dataset, 5) == []
+    assert found[2].problem is None and found[4].classes == {255: 48}
     assert "labels/5.png: cannot be read" in str(found[5].problem)
 
 
 def test_a_line_that_was_cut_short_does_not_count(tmp_path: Path, read: list[int]) -> None:
-    dataset, kept = made(tmp_path, 4), tmp_path / "kept.jsonl"
-    all_of(dataset, kept)
-    lines = kept.read_bytes().splitlines()
-    kept.write_bytes(b"[1]\n\xff\n" + b"\n".join(lines[:3]) + b'\n{"3":{"t":[1')
+    dataset, memory = made(tmp_path, 4), tmp_path / "memory.jsonl"
+    all_of(dataset, memory)
+    lines = memory.read_bytes().split()
+    memory.write_bytes(b"[1]\n\xff\n" + b"\n".join(lines[:3]) + b'\n{"index":3,"changed":[1')
     read.clear()
-    all_of(dataset, kept)
+    all_of(dataset, memory)
     assert read == [3]
     read.clear()
-    all_of(dataset, kept)
+    all_of(dataset, memory)
     assert read == []  # the new line did not join the broken one
 
 
-def test_results_that_cannot_be_kept(tmp_path: Path) -> None:
+def test_a_memory_that_cannot_be_written_changes_no_answer(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"what was learnt of data cannot be kept there .*; set GKDBENCH_CACHE"):
-        all_of(made(tmp_path, 2), tmp_path / "file" / "kept.jsonl")
-    look = list(read_all(made(tmp_path, 2), tmp_path / "file" / "kept.jsonl", Effort(), labelled=True))
-    assert [one.problem for one in look] == [None, None]  # a look before training needs no memory
+    found = all_of(made(tmp_path, 2), tmp_path / "file" / "memory.jsonl")
+    assert [one.problem for one in found.values()] == [None, None]
 
 
-def test_the_tiles_of_a_picture_are_read_together(tmp_path: Path) -> None:
+def test_tiles_are_read_in_processes(tmp_path: Path) -> None:
     tiled = TiledDataset.of(made(tmp_path, 18, (16, 16)), 8, tmp_path / "decoded")
     assert len(tiled) == 72
-    assert [len(chunk) for chunk in full_reading._chunks(tiled, list(range(1, 72)))] == [3] + [4] * 17
-    found = all_of(tiled, tmp_path / "kept.jsonl", workers=2)
+    found = all_of(tiled, tmp_path / "memory.jsonl", workers=2)
     assert {one.size for one in found.values()} == {(8, 8)}
-    assert sum(sum((one.pixels or {}).values()) for one in found.values()) == 18 * 256
+    assert sum(sum((one.classes or {}).values()) for one in found.values()) == 18 * 256
 
 
 def test_a_process_that_is_killed_is_one_line() -> None:
@@ -154,4 +149,4 @@ def test_a_process_that_is_killed_is_one_line() -> None:
 
 
 def test_processors() -> None:
-    assert 1 <= reading_processes.all_processors() <= (os.cpu_count() or 1)
+    assert 1 <= all_processors() <= (os.cpu_count() or 1)
