@@ -17,7 +17,7 @@ Keys of the JSON document, which scripts may rely on:
     contact_sheet  path, or null where no image can be read
 """
 
-from dataclasses import replace
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gkdbench.data.checking.health import Health, SplitHealth
     from gkdbench.data.checking.sheet import Sample
     from gkdbench.data.checking.subject import Subject
+    from gkdbench.data.dataset import Dataset
 
 _TOTALS = ("objects", "difficult", "images_without_object")
 
@@ -83,7 +84,7 @@ def check_data(
     from gkdbench.cli.display import choose_display
     from gkdbench.data.checking.corrupted import kept_images
     from gkdbench.data.checking.health import examine
-    from gkdbench.data.checking.reading import Effort
+    from gkdbench.data.checking.reading import SAMPLE, WHOLE, Effort
     from gkdbench.data.checking.reading_processes import all_processors
     from gkdbench.data.dataset import DataPlace
     from gkdbench.engine.interruption import stop_on_signals
@@ -95,11 +96,8 @@ def check_data(
     check_output(sheet_file)
     display, place = choose_display(), DataPlace(data_root)
     with stop_on_signals() as stop:
-        effort = Effort(workers=workers or all_processors(), fresh=fresh, pause=stop.check)
-        if full:
-            effort = replace(effort, whole=inf)
-        elif sample is not None:
-            effort = replace(effort, whole=0, sample=sample)
+        whole = inf if full else WHOLE if sample is None else 0
+        effort = Effort(whole, sample or SAMPLE, workers or all_processors(), fresh, stop.check)
         health = examine(subject, place, effort, display)
         corrupted = kept_images(health, place)
         if materialise and not health.problems:
@@ -137,23 +135,22 @@ def find_subject(name: str, dataset: bool = False) -> "Subject":
         return dataset_subject(find_dataset(own, file.parent.parent))
     if name.endswith((".yaml", ".yml")):
         return benchmark_subject(find_benchmark(name))
-    benchmarks, known = benchmark_files(), datasets()
+    benchmarks, known = {} if dataset else benchmark_files(), datasets()
+    if name in benchmarks:
+        if name in known:
+            say(f"{name} is a benchmark; the dataset of this name by itself: --dataset")
+        return benchmark_subject(find_benchmark(name))
+    if name in known:
+        return dataset_subject(known[name])
     whole = name.removesuffix("_c")
-    if name not in benchmarks and name not in known and whole in benchmarks and not dataset:
+    if whole in benchmarks:
         corrupted = corruptions_of(benchmark_subject(find_benchmark(whole)))
         if corrupted.corrupted:
             return corrupted
-    if name in known and (dataset or name not in benchmarks):
-        return dataset_subject(known[name])
-    if dataset or name not in benchmarks:
-        names = list(known) if dataset else [*benchmarks, *known]
-        raise UsageError(
-            f"check data: no {'' if dataset else 'benchmark or '}dataset {name!r}{nearest(name, names)} (gkdbench list "
-            "benchmarks, gkdbench list datasets)"
-        )
-    if name in known:
-        say(f"{name} is a benchmark; the dataset of this name by itself: --dataset")
-    return benchmark_subject(find_benchmark(name))
+    raise UsageError(
+        f"check data: no {'' if dataset else 'benchmark or '}dataset {name!r}{nearest(name, [*benchmarks, *known])} "
+        "(gkdbench list benchmarks, gkdbench list datasets)"
+    )
 
 
 def document(health: "Health", sheet: Path | None, corrupted: "Sequence[Corrupted]" = ()) -> dict[str, Any]:
@@ -188,20 +185,10 @@ def _print(health: "Health") -> None:
     classes = health.subject.labels.classes
     facts = {split.part.name: split.facts() for split in health.splits}
     boxed = {name: one["boxes"] for name, one in facts.items() if one["boxes"]}
-    what = "boxes" if boxed else "labelled %"
-    rows = [["split", "images", "expected", "read", "size", what, "classes seen", "problems"]]
-    for split in health.splits:
-        one = facts[split.part.name]
-        seen = f"{one['classes_seen']} of {len(classes)}" if one["labelled"] is not None or one["boxes"] else ""
-        images = one["status"] if one["images"] is None else str(one["images"])
-        rows.append(
-            [
-                split.part.name, images, " or ".join(map(str, split.expected)), str(one["read"]), one["size"],
-                _labels_said(one), seen, str(len(split.problems) or ""),
-            ]
-        )  # fmt: skip
-    print_table(rows)
     shares = {name: one["frequencies"] for name, one in facts.items() if one["labelled"]}
+    what = "boxes" if boxed else "labelled %"
+    header = ["split", "images", "expected", "read", "size", what, "classes seen", "problems"]
+    print_table([header, *(_row(split, facts[split.part.name], len(classes)) for split in health.splits)])
     if shares:
         print("\nclasses, % of the labelled pixels read")
         body = [[name, *(f"{100 * one[name]:.2f}" for one in shares.values())] for name in classes]
@@ -216,12 +203,23 @@ def _print(health: "Health") -> None:
         print("\n" + "\n".join(remarks))
 
 
-def _labels_said(facts: dict[str, Any]) -> str:
+def _row(split: "SplitHealth", facts: dict[str, Any], classes: int) -> list[str]:
     if facts["boxes"]:
-        return str(facts["boxes"]["objects"])
-    if facts["labelled"] is not None:
-        return f"{100 * facts['labelled']:.1f}"
-    return "unlabelled" if facts["read"] else ""
+        labels = str(facts["boxes"]["objects"])
+    elif facts["labelled"] is not None:
+        labels = f"{100 * facts['labelled']:.1f}"
+    else:
+        labels = "unlabelled" if facts["read"] else ""
+    return [
+        split.part.name,
+        split.status if facts["images"] is None else str(facts["images"]),
+        " or ".join(map(str, split.expected)),
+        str(facts["read"]),
+        facts["size"],
+        labels,
+        f"{facts['classes_seen']} of {classes}" if labels not in ("", "unlabelled") else "",
+        str(len(split.problems) or ""),
+    ]
 
 
 def _remarks(health: "Health") -> list[str]:
@@ -249,7 +247,11 @@ def draw(health: "Health", path: Path) -> Path | None:
     from gkdbench.data.checking.sheet import contact_sheet
     from gkdbench.run.files import write_atomically
 
-    samples = {split.part.name: found for split in health.splits if (found := _samples(split))}
+    samples = {
+        split.part.name: found
+        for split in health.splits
+        if split.dataset is not None and (found := _samples(split.dataset, split.part.labelled))
+    }
     if not samples:
         return None
     sheet = contact_sheet(samples, np.array(health.subject.palette, np.uint8), health.subject.labels.classes)
@@ -257,18 +259,13 @@ def draw(health: "Health", path: Path) -> Path | None:
     return path
 
 
-def _samples(split: "SplitHealth") -> "list[Sample]":
+def _samples(dataset: "Dataset", labelled: bool) -> "list[Sample]":
     from gkdbench.data.checking.counts import read, spread
     from gkdbench.data.checking.sheet import COLUMNS, Sample
 
-    dataset, labelled = split.dataset, split.part.labelled
-    found: list[Sample] = []
-    if dataset is None:
-        return found
+    found = []
     for index in spread(len(dataset), COLUMNS):
-        try:
+        with suppress(DataError):  # named among the problems where it was read for them
             image, label = read(dataset, index, labelled=labelled)
             found.append(Sample(image, label, dataset.objects(index) if labelled else None))
-        except DataError:  # named among the problems where it was read for them
-            continue
     return found

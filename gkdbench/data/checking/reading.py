@@ -19,6 +19,7 @@ PARALLEL_FROM = 64
 """Images; below, starting processes takes longer than reading."""
 WHOLE = 500
 """A wrong label among this many weighs, and reading them all takes seconds, once."""
+SAMPLE = 12
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Effort:
 
     whole: float = WHOLE
     """Images of the largest labelled split that is read whole; inf: all splits, and all images are compared."""
-    sample: int = 12
+    sample: int = SAMPLE
     """Images read of every other split."""
     workers: int = 1
     fresh: bool = False
