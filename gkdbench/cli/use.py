@@ -97,7 +97,4 @@ def _model(run: str, results: Path, benchmark: str) -> Any:
     from gkdbench.run.store import Store  # with torch: what is wrong above is told at once
     from gkdbench.run.trained import trained_model
 
-    model = trained_model(record, Store(results), benchmark if own else None, run)
-    if model.doubt:
-        say(f"gkdbench: warning: {model.doubt}")
-    return model
+    return trained_model(record, Store(results), benchmark if own else None, run)

@@ -19,9 +19,9 @@ from gkdbench.models.network import Network
 from gkdbench.run import curves, environment, scales
 from gkdbench.run.examples import Examples
 from gkdbench.run.files import remove_temporaries
-from gkdbench.run.finished import Finished, finished_run
 from gkdbench.run.plan import RunPlan
 from gkdbench.run.record import Record, RunSpecRecord, SplitResult, StageRecord
+from gkdbench.run.schedule import Outcome, finished_run
 from gkdbench.run.scoring import corruptions, summarise
 from gkdbench.run.stages import StageRunner, fit_for_judging, initial_network, restore
 from gkdbench.run.store import Artefact
@@ -39,13 +39,13 @@ VAL = "in-domain val"
 UNFINISHED = "not finished: the process ended before its last target"
 
 
-def run(spec: RunSpec, shop: Workshop) -> Finished:
+def run(spec: RunSpec, shop: Workshop) -> Outcome:
     """Train and judge one run; its record is written whatever happens.
 
     Raises Interrupted on a signal, GkdbenchError where the run fails; both leave a record that says so.
     """
     data = shop.planner.data(spec)
-    found = None if shop.fresh else finished_run(spec, shop.store, data)
+    found = None if shop.fresh else finished_run(spec, shop.store, data, lambda line: None)
     if found is not None:
         return found
     identity = run_digest(spec, data)
@@ -54,12 +54,12 @@ def run(spec: RunSpec, shop: Workshop) -> Finished:
             waiting = f"another command is at run {run_id(spec, identity)}; waiting for it"
             held.enter_context(shop.store.locked(identity, lambda: shop.display.say(waiting), shop.stop.check))
         shop.fabric.barrier()
-        found = None if shop.fresh else finished_run(spec, shop.store, data)
+        found = None if shop.fresh else finished_run(spec, shop.store, data, lambda line: None)
         if found is not None:
             return found
         if shop.fabric.is_global_zero:
             remove_temporaries(shop.store.run_folder(run_id(spec, identity)), alone=True)
-        return Finished(_recorded(spec, shop, identity), cached=False)
+        return Outcome(spec, _recorded(spec, shop, identity))
 
 
 def _recorded(spec: RunSpec, shop: Workshop, identity: str) -> Record:
@@ -116,7 +116,6 @@ def _execute(spec: RunSpec, shop: Workshop, record: Record) -> None:
     if plan.teacher and any(p.stage.teacher == "full" for p in plan.stages):
         teacher, stage_record = _teacher_artefact(plan.teacher, shop)
         costs.append(stage_record)
-        record.warnings.extend(filter(None, [teacher.doubt]))
         of_teacher = plan.teacher.spec
         record.teacher_run_id = run_id(of_teacher, run_digest(of_teacher, shop.planner.data(of_teacher)))
     network = _train(spec, shop, plan, teacher, record)
@@ -166,7 +165,6 @@ def _train(
         artefact, cached = runner.ensure(planned, teacher)
         artefacts[planned.digest] = artefact
         record.stages.append(_stage_record(artefact, cached))
-        record.warnings.extend(filter(None, [artefact.doubt]))
         record.warnings.extend(scales.warnings(planned.stage.name, record.stages[-1].first_losses))
         if shop.fabric.is_global_zero:
             shop.store.write_record(record)

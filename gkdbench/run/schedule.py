@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from gkdbench.data.dataset import DataPlace
 from gkdbench.errors import DataError, GkdbenchError, Interrupted, Unsupported, UsageError
 from gkdbench.identity.run import DataDigests, Known, run_digest, run_id
-from gkdbench.run.finished import finished_run
+from gkdbench.run.recomputed import contradiction
 from gkdbench.run.record import Record
 from gkdbench.run.store import Store
 from gkdbench.spec.methods import warnings_for
@@ -97,6 +97,21 @@ class Outcome:
         return f"{self.record.run_id}: {'cached' if self.cached else self.record.status + reason}"
 
 
+def finished_run(spec: RunSpec, store: Store, data: DataDigests, tell: Callable[[str], None]) -> Outcome | None:
+    """Return what an identical run that is done came to, or None.
+
+    One whose record contradicts itself was edited or damaged, and is as good as none; `tell` is told.
+    """
+    record = store.record(run_id(spec, run_digest(spec, data)))
+    if record is None or record.status != "done":
+        return None
+    wrong = contradiction(record)
+    if wrong is None:
+        return Outcome(spec, record, cached=True)
+    tell(f"warning: {store.run_folder(record.run_id)}/record.json: {wrong}; the run is judged again")
+    return None
+
+
 @dataclass(frozen=True)
 class Plan:
     """The runs of a selection, and where their data and results are."""
@@ -135,7 +150,7 @@ class Plan:
             if found is None:
                 work.append(spec)
             else:
-                yield Outcome(spec, found.record, cached=True)
+                yield found
         if work:
             store.prepare()
             os.environ["OMP_NUM_THREADS"] = str(hardware.chosen_threads)  # read when torch is imported
@@ -158,14 +173,12 @@ class Plan:
         sound = [spec for spec in work if benchmark_of(spec) not in faults]
         for spec in _broken_first(sound, shop.planner, self.selection.methods):
             try:
-                done = run(spec, shop)
+                outcome = run(spec, shop)
             except Interrupted:
                 raise
             except GkdbenchError as error:
                 identity = run_digest(spec, shop.planner.data(spec))
                 outcome = Outcome(spec, shop.store.record(run_id(spec, identity)), error=error)
-            else:
-                outcome = Outcome(spec, done.record, done.cached)
             yield outcome
 
 

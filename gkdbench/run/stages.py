@@ -106,8 +106,6 @@ class StageRunner:
                     shop.trained.add(planned.digest)
                     return trained, False
         shop.display.say(f"{title}: cached ({planned.digest[:8]})")
-        if found.doubt:
-            shop.display.say(f"warning: {found.doubt}; --fresh trains it again")
         return found, True
 
     def _finished(self, planned: PlannedStage, *, tell: bool = False) -> Artefact | None:

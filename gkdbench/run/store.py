@@ -9,18 +9,16 @@ Everything in a finished artefact is written before the folder is renamed to its
 and sha256 of the other files; they are compared before weights are used.
 """
 
-import fcntl
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from filelock import FileLock, Timeout
 from pydantic import Field
-from safetensors import SafetensorError, safe_open
 
 from gkdbench.errors import DataError, GkdbenchError
 from gkdbench.identity.digest import digest as digest_of
@@ -65,9 +63,9 @@ class StageFacts(Strict):
     first_losses: dict[str, float]
     student_passes: int
     teacher_passes: int
-    files: dict[str, FileFacts] | None = None
-    """By name; None: made before checksums were kept."""
-    own: str | None = None
+    files: dict[str, FileFacts]
+    """By name."""
+    own: str
     """Digest of all the rest."""
 
     def sealed(self) -> "StageFacts":
@@ -104,13 +102,6 @@ class Artefact:
         path = self.folder / HEAD
         return path if path.is_file() else None
 
-    @property
-    def doubt(self) -> str | None:
-        """Why nobody can tell whether its files are what was written; None where they were found to be."""
-        if self.facts.files is not None:
-            return None
-        return f"{self.folder}: made before checksums were kept, so its weights cannot be verified"
-
     def check(self, *, head: bool) -> None:
         """Raise DataError where the files are not those that were written; `head`: whether there must be one.
 
@@ -119,11 +110,6 @@ class Artefact:
         for name in (ENCODER, HEAD) if head else (ENCODER,):
             if not (self.folder / name).is_file():
                 raise damaged(self.folder, f"no {name}")
-        if self.facts.files is None:
-            for path in (self.encoder, self.head):
-                if path is not None:
-                    _check_opens(path)
-            return
         for name, written in self.facts.files.items():
             found = _now(self.folder / name)
             if found != written:
@@ -135,14 +121,6 @@ class Artefact:
 def damaged(folder: Path, what: str) -> DataError:
     """Return the error for a finished stage that cannot be used."""
     return DataError(f"{folder}: damaged stage: {what}")
-
-
-def _check_opens(path: Path) -> None:
-    try:
-        with safe_open(path, framework="np"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise damaged(path.parent, f"{path.name} cannot be read ({error})") from error
 
 
 def _now(path: Path) -> FileFacts:
@@ -214,7 +192,7 @@ class Store:
             facts = parse(StageFacts, read_json(folder / FACTS), FACTS)
         except GkdbenchError as error:
             raise damaged(folder, str(error).removeprefix(f"{folder}/")) from error
-        if facts.digest != digest or (facts.own is not None and facts.sealed() != facts):
+        if facts.digest != digest or facts.sealed() != facts:
             raise damaged(folder, f"{FACTS} is not as it was written")
         artefact = Artefact(folder, facts)
         artefact.check(head=head)
@@ -228,7 +206,7 @@ class Store:
         """Turn a working folder into a finished artefact, in place of one that is there; the lock must be held."""
         working, final = self.unfinished(digest), self.root / "stages" / digest
         files = {name: _now(working / name) for name in (ENCODER, HEAD, LOG) if (working / name).is_file()}
-        own = StageFacts(**facts, files=files).sealed()
+        own = StageFacts(**facts, files=files, own="").sealed()
         write_json(working / FACTS, own.model_dump(mode="json"))
         with clear_errors(final):
             for path in working.iterdir():
@@ -253,26 +231,21 @@ class Store:
 
         waiting: called once where another holds it; pause: again and again while it does, and may raise.
         """
-        folder = make_folder(self.root / "stages")
-        path = folder / f"{digest}.lock"
-        with clear_errors(path):
-            opened = path.open("a+")
-        with opened as stream:
-            told = False
-            while True:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not told:
-                        waiting()
-                        told = True
-                    pause()
-                    time.sleep(0.5)
-            try:
-                yield
-            finally:
-                fcntl.flock(stream, fcntl.LOCK_UN)
+        path = make_folder(self.root / "stages") / f"{digest}.lock"
+        lock = FileLock(path)
+        told = False
+        while not lock.is_locked:
+            with clear_errors(path), suppress(Timeout):
+                lock.acquire(timeout=0.5 if told else 0)
+                break
+            if not told:
+                waiting()
+                told = True
+            pause()
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _remove(path: Path) -> None:

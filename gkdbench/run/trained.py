@@ -20,8 +20,6 @@ class TrainedModel:
     record: Record
     spec: RunSpec
     network: Network
-    doubt: str | None = None
-    """Why nobody can tell whether these are the weights that were trained; None where they are."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,4 +61,4 @@ def trained_model(record: Record, store: Store, benchmark: str | None = None, na
     network = network_of(today, Encoder(source.entry))
     restore(network, spec, last.model, artefact, artefact)
     fit_for_judging(network, spec, last.model, artefact.sight.patch)
-    return TrainedModel(record, spec, network.eval(), artefact.doubt)
+    return TrainedModel(record, spec, network.eval())

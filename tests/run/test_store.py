@@ -16,7 +16,6 @@ from gkdbench.cli.main import app
 from gkdbench.errors import DataError
 from gkdbench.run import store as store_module
 from gkdbench.run.files import remove_temporaries, remove_temporaries_of, temporary_name
-from gkdbench.run.trained import trained_model
 
 
 def flip(path: Path, count: int = 64) -> None:
@@ -29,8 +28,12 @@ def flip(path: Path, count: int = 64) -> None:
     store_module._sound.clear()  # a new process has seen nothing yet
 
 
+ABSENT = object()
+
+
 def edit(path: Path, **changes) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value is not ABSENT}))
 
 
 DAMAGES = {
@@ -44,6 +47,7 @@ DAMAGES = {
     "artefact.json: cannot be read": lambda f: (f / "artefact.json").unlink(),
     "artefact.json:1: not valid JSON": lambda f: (f / "artefact.json").write_text(""),
     "Input should be a valid dictionary": lambda f: (f / "artefact.json").write_text("[]"),
+    "key 'files' is missing": lambda f: edit(f / "artefact.json", files=ABSENT),
     "key 'steps': Input should be a valid integer": lambda f: edit(f / "artefact.json", steps="many"),
     "key 'losses'": lambda f: edit(f / "artefact.json", losses=None),
     "artefact.json is not as it was written": lambda f: edit(f / "artefact.json", losses={"task": 0.0}),
@@ -98,21 +102,6 @@ def test_what_is_no_folder_makes_room_for_a_stage(do, shop, stage, tmp_path, way
     assert again.status == "done" and not again.stages[0].cached
     assert folder.is_dir() and not folder.is_symlink()
     assert elsewhere.exists() == (way == "a link elsewhere")  # the user's own folder is left to the user
-
-
-def test_a_stage_of_before_checksums_is_used_with_a_word(do, shop, stage, tiny_benchmark):
-    record, folder = stage
-    facts = json.loads((folder / "artefact.json").read_text())
-    (folder / "artefact.json").write_text(json.dumps({k: v for k, v in facts.items() if k not in ("files", "own")}))
-    (again,) = do("finetune", targets=("dusk",))
-    assert again.stages[0].cached and again.targets["dusk"] == record.targets["dusk"]
-    doubt = f"{folder}: made before checksums were kept, so its weights cannot be verified"
-    assert again.warnings.count(doubt) == 1
-    assert shop.display.said.count(f"warning: {doubt}; --fresh trains it again") == 1
-    assert trained_model(again, shop.store, str(tiny_benchmark.yaml)).doubt == doubt
-    (folder / "head.safetensors").write_bytes(b"")
-    with pytest.raises(DataError, match=r"damaged stage: head\.safetensors cannot be read"):
-        shop.store.artefact(folder.name, head=True)
 
 
 def test_a_file_is_hashed_once_in_a_process_and_again_when_it_changed(shop, stage, monkeypatch):
