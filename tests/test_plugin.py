@@ -127,7 +127,7 @@ def test_broken_and_clashing_packages_are_named_and_hide_nobody(plugin: Path, st
     assert {"gkd", "gkd@other-kd", "cosine@gkdbench-cosine", "cosine@other-kd", "late"} <= set(methods)
     assert methods["gkd"]["from"].startswith("gkdbench ") and methods["gkd@other-kd"]["summary"] == "Say no more."
     text = gkdbench(tmp_path, plugin, strangers, arguments=("list", "methods")).stdout
-    assert "several packages offer method 'gkd' (gkd@gkdbench, gkd@other-kd); 'gkd' means gkdbench's own\n" in text
+    assert "several packages offer method 'gkd' (gkd@gkdbench, gkd@other-kd); 'gkd' means gkd@gkdbench\n" in text
     assert "several packages offer method 'cosine' (cosine@gkdbench-cosine, cosine@other-kd); say which\n" in text
     about = gkdbench(tmp_path, plugin, strangers, arguments=("list", "methods", "cosine@other_kd"))
     assert "weight (int or float, default 2.0)" in about.stdout
@@ -163,7 +163,7 @@ def test_one_of_two_is_picked_and_ours_is_run_with_a_warning(
     warnings = [line for line in done.stderr.splitlines() if line.startswith("gkdbench: warning:")]
     assert warnings == [
         "gkdbench: warning: several packages offer method 'gkd' (gkd@gkdbench, gkd@other-kd);"
-        " 'gkd' means gkdbench's own"
+        " 'gkd' means gkd@gkdbench"
     ]
     records = json.loads(done.stdout)
     assert [record["spec"]["method"] for record in records] == ["cosine", "gkd"]
