@@ -13,7 +13,7 @@ from voc_files import annotation, release
 
 from gkdbench.data.checking.counts import Counts, Reading, read, reading, spread
 from gkdbench.data.dataset import DataPlace, Dataset, LabelSpace, open_split
-from gkdbench.data.objects.splits import VocSplit
+from gkdbench.detection.splits import VocSplit
 from gkdbench.errors import DataError
 from gkdbench.spec.catalogue import find_benchmark
 

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from gkdbench.data.dataset import Dataset, Image, LabelSpace
-from gkdbench.data.objects.box_dataset import BoxFilesDataset
-from gkdbench.data.objects.stated import Settled
+from gkdbench.detection.box_dataset import BoxFilesDataset
+from gkdbench.detection.stated import Settled
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import Benchmark
 
