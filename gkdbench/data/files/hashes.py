@@ -104,5 +104,5 @@ def _state(member: Member) -> tuple[str, bool]:
     except OSError:  # gone: reading it says so
         return str(member), False
     times = state.st_mtime_ns, state.st_ctime_ns
-    known_by = (str(member.file.absolute()), member.path, member.size, state.st_ino, state.st_size, *times)
-    return hashlib.sha256(repr(known_by).encode()).hexdigest(), time.time_ns() - max(times) > SETTLED_S * 1e9
+    known_by = f"{member} {member.size} {state.st_ino} {state.st_size} {times}"
+    return hashlib.sha256(known_by.encode()).hexdigest(), time.time_ns() - max(times) > SETTLED_S * 1e9

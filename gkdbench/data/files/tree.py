@@ -88,9 +88,11 @@ def files_below(folder: Path, leads: Callable[[str], bool] = lambda path: True) 
         for entry in _entries(here):
             is_folder = entry.is_dir()
             path = f"{before}{entry.name}{'/' if is_folder else ''}"
-            if leads(path) and is_folder:
+            if not leads(path):
+                continue
+            if is_folder:
                 yield from walk(Path(entry.path), path, around)
-            elif leads(path) and _is_file(entry):
+            elif _is_file(entry):
                 yield Member(path, entry.stat().st_size, Path(entry.path))
 
     with clear_errors(folder):
@@ -154,7 +156,7 @@ def hidden(name: str) -> bool:
 
 
 def _in_archives(paths: Sequence[Path], template: str, spellings: Spellings) -> Iterator[tuple[Key, Member]]:
-    inside = (member for path in paths for member in members(path))
+    inside = (member for path in paths for member in members(path) if not hidden(member.path))
     return _matching(_pattern(template, anywhere=True), inside, spellings)
 
 
@@ -190,7 +192,7 @@ def _spellings(only: Values) -> Spellings:
 def _key(pattern: re.Pattern[str], path: str, spellings: Spellings) -> Key | None:
     """Return the key of a path; None where it is none of those looked for."""
     match = pattern.match(normal(path))
-    if match is None or hidden(path):
+    if match is None:
         return None
     found = match.groupdict()
     for place in found.keys() & spellings.keys():
@@ -213,12 +215,20 @@ def _unpacked(root: Path, template: str, spellings: Spellings) -> Iterator[tuple
     parts = template.split("/")
     steps = [_pattern("/".join(parts[: number + 1]), anywhere=False) for number in range(len(parts))]
 
-    def leads(path: str) -> bool:
-        depth, deepest = path.rstrip("/").count("/"), len(steps) - 1
-        in_reach = depth < deepest if path.endswith("/") else depth == deepest
-        return in_reach and _key(steps[depth], path.rstrip("/"), spellings) is not None
+    keys: dict[str, Key] = {}
 
-    return _matching(steps[-1], files_below(root, leads), spellings)
+    def leads(path: str) -> bool:
+        plain = path.removesuffix("/")
+        depth, deepest = plain.count("/"), len(steps) - 1
+        if depth >= deepest if plain != path else depth != deepest:
+            return False
+        key = _key(steps[depth], plain, spellings)
+        if key is not None:
+            keys[path] = key
+        return key is not None
+
+    for member in files_below(root, leads):
+        yield keys[member.path], member
 
 
 def _matching(pattern: re.Pattern[str], found: Iterable[Member], spellings: Spellings) -> Iterator[tuple[Key, Member]]:
