@@ -9,11 +9,17 @@ order of their indices and its `ignore` value. `labelled` False means that label
 
 What a `Dataset` says with `files` is hashed: results made of other files are not taken for results of these. The code
 of the reader and what the YAML says to it count as well.
+
+A test of a reader opens what it reads with `open_split`, as a benchmark does: a `LabelSpace` stands for the benchmark,
+and a `DataPlace` says where the data lie.
 """
 
-from gkdbench.data.dataset import Dataset, Opening
+from gkdbench.data.dataset import DataPlace, Dataset, LabelSpace, Opening, open_split
 from gkdbench.errors import DataError, UsageError
 from gkdbench.spec.objects import Objects
-from gkdbench.spec.split import Split
+from gkdbench.spec.split import Split, find_reader
 
-__all__ = ["DataError", "Dataset", "Objects", "Opening", "Split", "UsageError"]
+__all__ = [
+    "DataError", "DataPlace", "Dataset", "LabelSpace", "Objects", "Opening", "Split", "UsageError", "find_reader",
+    "open_split",
+]  # fmt: skip

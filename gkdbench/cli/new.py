@@ -23,12 +23,12 @@ Folder = Annotated[Path, typer.Option("--dir", help="Where the files go.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
-new = typer.Typer(help="Write a method or a benchmark of your own to start from.", no_args_is_help=True)
+new = typer.Typer(help="Write a method, a benchmark or a reader of your own to start from.", no_args_is_help=True)
 
 
 @new.callback()
 def _group() -> None:
-    """Write a method or a benchmark of your own to start from."""
+    """Write a method, a benchmark or a reader of your own to start from."""
 
 
 @new.command("method")
@@ -42,10 +42,10 @@ def new_method(
     """Write NAME.py, a working method to change, and test_NAME.py, which checks that it keeps the contract."""
     from gkdbench.spec.methods import offers
 
-    _check_module_name(name)
+    _check_module_name("method", name)
     method, test = folder / f"{name}.py", folder / f"test_{name}.py"
-    class_name = "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Stage"
-    words = {"name": name, "title": name.replace("_", " ").capitalize(), "class_name": class_name}
+    title, class_name = name.replace("_", " ").capitalize(), _class_name(name, "Stage")
+    words = {"name": name, "title": title, "class_name": class_name}
     write_new({method: filled("method.txt", words), test: filled("test_method.txt", words)})
     warnings = []
     if name in offers():
@@ -85,15 +85,37 @@ def new_benchmark(
     _tell(f"wrote {path}; change the lines marked with <-, then:", {"benchmark": str(path)}, steps, as_json)
 
 
-def _check_module_name(name: str) -> None:
+@new.command("reader")
+@command
+def new_reader(
+    name: Annotated[str, typer.Argument(help="The reader's name: the file's, and its class's in capitals.")],
+    folder: Folder = Path("."),
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write NAME.py, a working reader of images in a format of your own, and test_NAME.py, which tries it."""
+    _check_module_name("reader", name)
+    reader, test = folder / f"{name}.py", folder / f"test_{name}.py"
+    title, class_name = name.replace("_", " ").capitalize(), _class_name(name, "Split")
+    words = {"name": name, "title": title, "class_name": class_name, "test": shlex.quote(str(test))}
+    write_new({reader: filled("reader.txt", words), test: filled("test_reader.txt", words)})
+    facts = {"reader": str(reader), "test": str(test)}
+    _tell(f"wrote {reader} and {test}; next:", facts, filled("reader_steps.txt", words), as_json)
+
+
+def _class_name(name: str, end: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) + end
+
+
+def _check_module_name(what: str, name: str) -> None:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-        raise UsageError(f"new method {name!r}: a name is letters, digits and '_', and begins with a letter")
+        raise UsageError(f"new {what} {name!r}: a name is letters, digits and '_', and begins with a letter")
     ours_or_pytests = name in TAKEN or name == "conftest" or name.startswith("test_")
     # pytest puts the folder on the path, where the file would be imported instead of the module
-    hides = name in sys.stdlib_module_names or name in ("gkdbench", "numpy", "timm", "torch", "torchvision")
+    hides = name in sys.stdlib_module_names or name in ("gkdbench", "numpy", "PIL", "timm", "torch", "torchvision")
     if keyword.iskeyword(name) or ours_or_pytests or hides:
         raise UsageError(
-            f"new method {name}: Python, pytest, a module or the written file itself uses this name; take another"
+            f"new {what} {name}: Python, pytest, a module or the written file itself uses this name; take another"
         )
 
 

@@ -266,7 +266,7 @@ def _inside(content: Any, part: int | str) -> Any:
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...], content: Any, context: Any) -> list[str]:
     """Field names of the section at a location, as far as plain nesting and mappings can be followed."""
-    current: Any = model
+    current: Any = _form(model, content, context)
     for part in location:
         fields = getattr(current, "model_fields", {})
         if part in fields:
@@ -278,9 +278,13 @@ def _keys_at(model: type[BaseModel], location: tuple[int | str, ...], content: A
                 continue  # the next part names the kind
             current = (of_kind or arguments)[-1]
         content = _inside(content, part)
-        if hasattr(current, "form_of"):  # a section whose content says of which class it is
-            current = current.form_of(content, context)
+        current = _form(current, content, context)
     return list(getattr(current, "model_fields", {}))
+
+
+def _form(section: Any, content: Any, context: Any) -> Any:
+    """Return the class of a section, which its content says for some."""
+    return section.form_of(content, context) if hasattr(section, "form_of") else section
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
