@@ -14,10 +14,10 @@ from gkdbench.spec.methods import offers
 ROOT = Path(__file__).resolve().parents[1]
 
 # What a part of gkdbench may import besides itself and `gkdbench.errors`, `gkdbench` (the version):
-# cli -> run -> (identity, engine) -> (models, data, metrics) -> spec, and report -> (run.record, run.recomputed,
-# run.files, metrics, spec). Detection stands on all of these; data knows its views and files, and run its task. What a
-# digest is, and what of code enters one, are leaves; the digests of runs and stages are not.
-# All may know the contract.
+# cli -> runs -> (identity, engine) -> (models, data, metrics) -> spec, and report -> (runs.record, runs.recomputed,
+# runs.files, metrics, spec). Detection stands on all of these; data knows its views and files, and runs its task.
+# What a digest is, and what of code enters one, are leaves; the digests of runs and stages are not. All may know the
+# contract.
 LEAVES = ("identity.digest", "identity.code")
 MAY_IMPORT = {
     "errors": set(),
@@ -25,16 +25,18 @@ MAY_IMPORT = {
     "metrics": {"spec"},
     "data": {"spec", "detection.views", "detection.opening", "detection.box_dataset", "detection.stated", *LEAVES},
     "models": {"spec", *LEAVES},
-    "detection": {"engine", "models", "data", "metrics", "spec", "run.files", "run.record", "run.scoring", "run.task"},
+    "detection": {
+        "engine", "models", "data", "metrics", "spec", "runs.files", "runs.record", "runs.scoring", "runs.task"
+    },
     "engine": {"models", "data", "metrics", "spec"},
     "identity": {"models", "data", "spec"},
-    "run": {"identity", "detection", "engine", "models", "data", "metrics", "spec"},
-    "report": {"run.record", "run.recomputed", "run.files", "metrics", "spec"},
+    "runs": {"identity", "detection", "engine", "models", "data", "metrics", "spec"},
+    "report": {"runs.record", "runs.recomputed", "runs.files", "metrics", "spec"},
     "readers": {"data", "spec"},
-    "cli": {"report", "conformance", "run", "identity", "detection", "engine", "models", "data", "metrics", "spec"},
+    "cli": {"report", "conformance", "runs", "identity", "detection", "engine", "models", "data", "metrics", "spec"},
     "contract": set(),
     "api": {"contract"},
-    "conformance": {"run", "identity", "engine", "models", "data", "spec"},
+    "conformance": {"runs", "identity", "engine", "models", "data", "spec"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -47,7 +49,7 @@ def python_files(folder: str) -> list[Path]:
 
 
 def part_of(module: str) -> str:
-    """Return the part of gkdbench that a module belongs to: `gkdbench.run.store` -> `run`."""
+    """Return the part of gkdbench that a module belongs to: `gkdbench.runs.store` -> `runs`."""
     return module.split(".")[1] if "." in module else "__init__"
 
 
@@ -183,13 +185,13 @@ def test_the_harness_knows_no_method_by_name() -> None:
 
 
 def test_the_rule_itself_finds_offenders() -> None:
-    assert not allowed("spec", "gkdbench.run.record.Record")
-    assert not allowed("engine", "gkdbench.run.store")
-    assert not allowed("report", "gkdbench.run.runner.run")
+    assert not allowed("spec", "gkdbench.runs.record.Record")
+    assert not allowed("engine", "gkdbench.runs.store")
+    assert not allowed("report", "gkdbench.runs.runner.run")
     assert not allowed("models", "gkdbench.data.stream.Batch")
-    assert not allowed("run", "gkdbench.cli.console.say")
+    assert not allowed("runs", "gkdbench.cli.console.say")
     assert not allowed("api", "gkdbench.engine.loop.train")
-    assert allowed("report", "gkdbench.run.record.Record") and allowed("cli", "gkdbench.report.build")
+    assert allowed("report", "gkdbench.runs.record.Record") and allowed("cli", "gkdbench.report.build")
     source = (
         "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    from . import c\n    from ..d import e\n"
     )

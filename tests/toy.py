@@ -16,7 +16,7 @@ from gkdbench.engine.loop import Training
 from gkdbench.engine.passes import StageModule
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run.files import write_atomically
+from gkdbench.runs.files import write_atomically
 from gkdbench.spec.decoder import GridDecoder, Mask2FormerDecoder
 from gkdbench.spec.model import ModelEntry
 from gkdbench.spec.recipe import Augmentation, StageRecipe

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from gkdbench.report.terminal import terminal_tables
-from gkdbench.run.record import read_record
+from gkdbench.runs.record import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- results: made by tools/update_readme.py from results/published -->"

@@ -29,7 +29,7 @@ def check_env(
     import torch
 
     from gkdbench.data.dataset import DataPlace
-    from gkdbench.run import environment
+    from gkdbench.runs import environment
 
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     facts = environment.describe(", ".join(devices) or "cpu", len(devices) or 1, torch.get_num_threads())

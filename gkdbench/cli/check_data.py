@@ -88,7 +88,7 @@ def check_data(
     from gkdbench.data.checking.reading_processes import all_processors
     from gkdbench.data.dataset import DataPlace
     from gkdbench.engine.interruption import stop_on_signals
-    from gkdbench.run.files import check_output
+    from gkdbench.runs.files import check_output
 
     if materialise and not subject.corrupted:
         raise UsageError(f"check data {name} --materialise: {subject.kind} {subject.name} has no corrupted images")
@@ -245,7 +245,7 @@ def draw(health: "Health", path: Path) -> Path | None:
     import numpy as np
 
     from gkdbench.data.checking.sheet import contact_sheet
-    from gkdbench.run.files import write_atomically
+    from gkdbench.runs.files import write_atomically
 
     samples = {
         split.part.name: found

@@ -30,7 +30,7 @@ def check_weights(
 
     from gkdbench.identity.digest import file_sha256
     from gkdbench.models.weight_files import download_weights
-    from gkdbench.run.files import check_output
+    from gkdbench.runs.files import check_output
     from gkdbench.spec.catalogue import find_model
 
     if image is not None:
@@ -108,7 +108,7 @@ def _draw(encoder: "Encoder", image: Path, out: Path) -> None:
     from PIL import Image, UnidentifiedImageError
 
     from gkdbench.models.feature_picture import feature_picture
-    from gkdbench.run.files import write_atomically
+    from gkdbench.runs.files import write_atomically
 
     try:
         with Image.open(image) as opened:

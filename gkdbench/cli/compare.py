@@ -29,7 +29,7 @@ def compare(
     """Say how the second run differs from the first: how it was made, its scores on the same images, its cost."""
     from gkdbench.report.compare_page import render_comparison
     from gkdbench.report.records import class_metric
-    from gkdbench.run.files import check_output, write_atomically
+    from gkdbench.runs.files import check_output, write_atomically
     from gkdbench.spec.documents import check_name
 
     if html is not None:
@@ -70,7 +70,7 @@ def _compared(first: str, second: str, results: Path) -> "tuple[RunComparison, l
     from gkdbench.report.image_counts import counts_of
     from gkdbench.report.records import sound_record
     from gkdbench.report.run_comparison import compare_runs
-    from gkdbench.run.record import find_record_file
+    from gkdbench.runs.record import find_record_file
 
     if not (first.endswith(".json") and second.endswith(".json")):
         existing(results)

@@ -258,7 +258,7 @@ def _tables() -> Entries:
 
 def _runs(results: Path) -> Entries:
     from gkdbench.report.records import sound_record
-    from gkdbench.run.record import find_records
+    from gkdbench.runs.record import find_records
 
     entries: Entries = {}
     for path in find_records(results):

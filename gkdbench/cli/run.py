@@ -12,7 +12,7 @@ from gkdbench.cli.console import command, print_json, print_table, say
 from gkdbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from gkdbench.run.schedule import Outcome
+    from gkdbench.runs.schedule import Outcome
     from gkdbench.spec.selection import RunSpec, Selection
 
 MOST_SEEDS = 1000
@@ -64,7 +64,7 @@ def run(
 ) -> None:
     """Train and judge methods; finished work is reused, so repeating a command continues it."""
     from gkdbench.cli.display import choose_display
-    from gkdbench.run.schedule import Hardware, Plan
+    from gkdbench.runs.schedule import Hardware, Plan
     from gkdbench.spec.selection import Selection, parse_weights, resolve
 
     hardware = Hardware(device, devices, threads, workers)
@@ -139,7 +139,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def _repeated(name: str, results: Path, benchmark: str, skip_check: bool) -> "Selection":
     """Return the selection of a record; a user's benchmark is found again by the path of its YAML."""
-    from gkdbench.run.record import find_record
+    from gkdbench.runs.record import find_record
     from gkdbench.spec.methods import find_method
     from gkdbench.spec.selection import UNCHECKED, selection_of
 

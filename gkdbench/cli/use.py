@@ -28,7 +28,7 @@ def predict(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Write what a run's model predicts for a split: label maps in the ids of the data, or boxes as COCO's JSON."""
-    from gkdbench.run.schedule import Hardware
+    from gkdbench.runs.schedule import Hardware
     from gkdbench.spec.catalogue import find_benchmark
 
     hardware = Hardware(device)
@@ -36,8 +36,8 @@ def predict(
     source = find_benchmark(benchmark) if benchmark else model.spec.source
     from gkdbench.cli.display import choose_display
     from gkdbench.data.dataset import DataPlace
-    from gkdbench.run.prediction import write_predictions
-    from gkdbench.run.workshop import torch_device
+    from gkdbench.runs.prediction import write_predictions
+    from gkdbench.runs.workshop import torch_device
 
     display = choose_display()
     display.begin(f"{model.record.run_id}: {source.benchmark.name}, {target}")
@@ -71,7 +71,7 @@ def export(
     if form not in forms:
         raise UsageError(f"--format {form}: must be one of {', '.join(forms)}{nearest(form, forms)}")
     model = _model(run, results, benchmark)
-    from gkdbench.run.export import Format, export_model
+    from gkdbench.runs.export import Format, export_model
 
     where = out or Path("exports") / model.record.run_id / form
     files = export_model(model, cast(Format, form), where)
@@ -84,7 +84,7 @@ def export(
 
 def _model(run: str, results: Path, benchmark: str) -> Any:
     existing(results)
-    from gkdbench.run.record import find_record
+    from gkdbench.runs.record import find_record
     from gkdbench.spec.catalogue import benchmark_files, find_benchmark
 
     record = find_record(run, results)
@@ -94,7 +94,7 @@ def _model(run: str, results: Path, benchmark: str) -> Any:
         raise UsageError(
             f"{record.run_id} is of a benchmark of your own, {record.spec.benchmark!r}: give its YAML with --benchmark"
         )
-    from gkdbench.run.store import Store  # with torch: what is wrong above is told at once
-    from gkdbench.run.trained import trained_model
+    from gkdbench.runs.store import Store  # with torch: what is wrong above is told at once
+    from gkdbench.runs.trained import trained_model
 
     return trained_model(record, Store(results), benchmark if own else None, run)

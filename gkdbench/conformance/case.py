@@ -26,7 +26,7 @@ from gkdbench.engine.loop import Outcome, Training, train
 from gkdbench.engine.passes import LiveStep, Moment, StageModule
 from gkdbench.engine.view import LazyView
 from gkdbench.errors import Interrupted
-from gkdbench.run.files import write_atomically
+from gkdbench.runs.files import write_atomically
 
 STEPS = 3
 

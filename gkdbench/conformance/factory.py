@@ -15,7 +15,7 @@ from gkdbench.contract import Stage
 from gkdbench.errors import GkdbenchError, Unsupported
 from gkdbench.identity.digest import digest
 from gkdbench.identity.stage import stage_identity
-from gkdbench.run.plan import check_head, check_stages, stage_fault
+from gkdbench.runs.plan import check_head, check_stages, stage_fault
 
 
 def made_stages(subject: Subject, pair: ToyPair) -> tuple[list[Stage], list[Finding]]:

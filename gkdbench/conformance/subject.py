@@ -10,8 +10,8 @@ from typing import Any
 
 from gkdbench.contract import Pair, Stage
 from gkdbench.errors import UsageError
-from gkdbench.run.method_code import load_factory
-from gkdbench.run.plan import call_factory
+from gkdbench.runs.method_code import load_factory
+from gkdbench.runs.plan import call_factory
 from gkdbench.spec.methods import find_method
 
 Method = str | Callable[..., Any]

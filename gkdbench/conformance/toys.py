@@ -20,7 +20,7 @@ from gkdbench.data.stream import Batch, Samples, Share, batches
 from gkdbench.engine.passes import StageModule
 from gkdbench.models.encoder import Encoder
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.run.plan import describe
+from gkdbench.runs.plan import describe
 from gkdbench.spec.decoder import GridDecoder, Mask2FormerDecoder
 from gkdbench.spec.model import ModelEntry
 from gkdbench.spec.recipe import Augmentation, StageRecipe

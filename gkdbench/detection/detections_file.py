@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gkdbench.run.files import clear_errors, make_folder, put_in_place, temporary_name
+from gkdbench.runs.files import clear_errors, make_folder, put_in_place, temporary_name
 from gkdbench.spec.objects import Detections, Objects
 
 FILE = "detections.parquet"

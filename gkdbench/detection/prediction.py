@@ -23,8 +23,8 @@ from gkdbench.detection.box_dataset import BoxFilesDataset
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.finding import find_boxes
 from gkdbench.errors import DataError
-from gkdbench.run.files import write_atomically, write_json
-from gkdbench.run.task import Asked, Predicted
+from gkdbench.runs.files import write_atomically, write_json
+from gkdbench.runs.task import Asked, Predicted
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.objects import Detections, Objects
 

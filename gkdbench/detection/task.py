@@ -16,9 +16,9 @@ from gkdbench.detection.finding import judge_boxes
 from gkdbench.detection.overlaps import Overlaps
 from gkdbench.detection.prediction import FoundFiles, write_found
 from gkdbench.errors import DataError
-from gkdbench.run.record import SplitResult
-from gkdbench.run.scoring import protocol_of
-from gkdbench.run.task import Asked, Conditions, Judge, Meter, Shown, TaskRoom, Verdict
+from gkdbench.runs.record import SplitResult
+from gkdbench.runs.scoring import protocol_of
+from gkdbench.runs.task import Asked, Conditions, Judge, Meter, Shown, TaskRoom, Verdict
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.objects import Detections

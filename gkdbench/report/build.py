@@ -30,7 +30,7 @@ from gkdbench.report.study_rows import FilledTable, filled_tables
 from gkdbench.report.study_tables import published_tables
 from gkdbench.report.tables import comparison_tables
 from gkdbench.report.writers import long_csv, markdown, plain_md, wide_csv
-from gkdbench.run.files import write_atomically
+from gkdbench.runs.files import write_atomically
 from gkdbench.spec.documents import nearest
 
 FORMATS = ("html", "md", "csv", "tex")

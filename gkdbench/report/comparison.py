@@ -15,8 +15,8 @@ from gkdbench.report.origins import mixed_commits, mixed_environments, table_not
 from gkdbench.report.pairing import OTHER_DATA, same_data, truth_pixels
 from gkdbench.report.records import budget_key, class_metric, is_teacher, one_line, plain, shown_options
 from gkdbench.report.titles import decoder_in_short, distinct_titles
-from gkdbench.run.recomputed import COUNTED
-from gkdbench.run.record import Corruption, Record, SplitResult
+from gkdbench.runs.recomputed import COUNTED
+from gkdbench.runs.record import Corruption, Record, SplitResult
 
 MEAN_RULES = {
     "skip_absent": "a class absent from ground truth and prediction is skipped, one only predicted scores 0",

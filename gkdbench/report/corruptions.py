@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from gkdbench.run.record import Corruption
+from gkdbench.runs.record import Corruption
 
 MPC, RPC = "mPC", "rPC, %"
 """Titles of the mean over corruptions, and of its share of the in-domain value."""

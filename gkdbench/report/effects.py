@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gkdbench.metrics.statistics import Interval, t_interval
 from gkdbench.report.comparison import Comparison, MethodRow
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 
 @dataclass(frozen=True)

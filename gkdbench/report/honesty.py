@@ -14,7 +14,7 @@ from gkdbench.report.score_checks import score_findings
 from gkdbench.report.study_rows import uneven_averages
 from gkdbench.report.tables import shown
 from gkdbench.report.writers import markdown, plain_md
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 HEADING = "Can this be compared?"
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from gkdbench.errors import DataError
 from gkdbench.metrics.bootstrap import Pixels
-from gkdbench.run.recomputed import COUNTED
-from gkdbench.run.record import Record, SplitResult
+from gkdbench.runs.recomputed import COUNTED
+from gkdbench.runs.record import Record, SplitResult
 
 FILE = "images.parquet"
 IN_DOMAIN = "in-domain val"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from gkdbench.report.records import facts, one_line
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 Key = TypeVar("Key", bound=Hashable)
 _SHOWN = 7

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from gkdbench.run.record import SplitResult
+from gkdbench.runs.record import SplitResult
 
 if TYPE_CHECKING:  # a table of methods needs no counts, so no Parquet
     from gkdbench.report.image_counts import SplitCounts

@@ -9,7 +9,7 @@ from gkdbench.report.comparison import IN_DOMAIN, MethodRow
 from gkdbench.report.corruptions import targets_told
 from gkdbench.report.origins import mixed_environments
 from gkdbench.report.records import plain, shown_options
-from gkdbench.run.record import Corruption, Protocol, Record
+from gkdbench.runs.record import Corruption, Protocol, Record
 from gkdbench.spec.benchmark import IN_DOMAIN as SOURCE_PART
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import benchmark_files, find_benchmark

@@ -9,8 +9,8 @@ from typing import Any
 
 from gkdbench.errors import DataError, GkdbenchError
 from gkdbench.report.bounds import encodable, fault
-from gkdbench.run.recomputed import contradiction
-from gkdbench.run.record import Record, find_records, read_record
+from gkdbench.runs.recomputed import contradiction
+from gkdbench.runs.record import Record, find_records, read_record
 from gkdbench.spec.methods import find_method, is_path, recorded_name
 
 

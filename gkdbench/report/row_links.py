@@ -11,7 +11,7 @@ from gkdbench.report.html_table import Link, RowFacts
 from gkdbench.report.layout import Row, Table
 from gkdbench.report.run_checks import untaught
 from gkdbench.report.run_views import anchor
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 
 class RunLinks:

@@ -9,7 +9,7 @@ from gkdbench.report.finding import Finding, counted, joined
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.records import budget_total, facts, one_line, plain
 from gkdbench.report.tables import shown
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 PASSES = {"images": "training images", "student_passes": "student passes", "teacher_passes": "teacher passes"}
 FEW_SEEDS = 3

@@ -19,8 +19,8 @@ from gkdbench.report.pairing import (
     unlike,
 )
 from gkdbench.report.records import budget_total, flat, plain
-from gkdbench.run.recomputed import COUNTED
-from gkdbench.run.record import Record, SplitResult
+from gkdbench.runs.recomputed import COUNTED
+from gkdbench.runs.record import Record, SplitResult
 
 UNTOLD = ("code", "targets")
 """Parts of a spec that are shown otherwise."""

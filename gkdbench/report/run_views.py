@@ -15,8 +15,8 @@ from gkdbench.report.curves import FILE, read_curves
 from gkdbench.report.figures.sparklines import run_curves
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.records import class_metric, facts, is_teacher, one_line, plain, shown_options
-from gkdbench.run.recomputed import COUNTED
-from gkdbench.run.record import Protocol, Record, SplitResult
+from gkdbench.runs.recomputed import COUNTED
+from gkdbench.runs.record import Protocol, Record, SplitResult
 
 METRICS = {
     "ap50_11point": "AP50, 11 points",

@@ -8,7 +8,7 @@ from gkdbench.report.corruptions import TOGETHER
 from gkdbench.report.finding import Finding, counted, joined
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.run_views import shown_protocol
-from gkdbench.run.record import Record, SplitResult
+from gkdbench.runs.record import Record, SplitResult
 
 
 def score_findings(comparisons: Sequence[Comparison]) -> tuple[Finding, ...]:

@@ -17,7 +17,7 @@ from gkdbench.report.comparison import IN_DOMAIN, Comparison, MethodRow, split_o
 from gkdbench.report.effects import on
 from gkdbench.report.image_counts import SplitCounts, counts_of
 from gkdbench.report.pairing import OTHER_DATA, UNKNOWN_RULE, same_images, unlike
-from gkdbench.run.record import Record, SplitResult
+from gkdbench.runs.record import Record, SplitResult
 
 NO_COUNTS = "no counts per image"
 DAMAGED = "counts per image are damaged"

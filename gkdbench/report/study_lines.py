@@ -10,7 +10,7 @@ from gkdbench.report.paper import Published
 from gkdbench.report.paper_terms import departures
 from gkdbench.report.table_layout import Measured
 from gkdbench.report.tables import summary_picks
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 
 @dataclass(frozen=True)

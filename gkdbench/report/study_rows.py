@@ -12,7 +12,7 @@ from gkdbench.report.printed_averages import UnevenAverage, uneven_in_row
 from gkdbench.report.records import is_teacher
 from gkdbench.report.study_lines import Line, Part, Runs, averaged_told, lines_of, part_of, runs_of
 from gkdbench.report.table_layout import FOLDER, Layout, Measured, PrintedRows, layouts
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 from gkdbench.spec.documents import nearest
 
 FACTS = ("setting", "role", "teacher", "network", "decoder", "params_m", "metric")

@@ -10,7 +10,7 @@ from gkdbench.report.finding import counted, joined
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.run_checks import untaught
 from gkdbench.report.tables import ABSENT, mean_cell, shown, signed
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 
 def summary_sentence(records: Sequence[Record], comparisons: Sequence[Comparison]) -> str:

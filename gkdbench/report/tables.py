@@ -18,7 +18,7 @@ from gkdbench.report.corruptions import MPC, RPC, TOGETHER, kinds_of, severities
 from gkdbench.report.layout import Cell, Column, Lettering, Row, Table, ranks
 from gkdbench.report.records import budget_total
 from gkdbench.report.visible_text import with_minus
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 Pick = Callable[[Record], float | None]
 ABSENT = Cell("–", precise="")

@@ -8,7 +8,7 @@ from gkdbench.report.comparison import compare
 from gkdbench.report.records import installed_defaults
 from gkdbench.report.tables import method_table
 from gkdbench.report.visible_text import with_minus
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from gkdbench.report.records import plain
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 _FEW_SIZES = 6
 

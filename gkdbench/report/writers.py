@@ -9,8 +9,8 @@ from itertools import chain
 from gkdbench.report.layout import Cell, Column, Table
 from gkdbench.report.records import class_metric, is_teacher, plain
 from gkdbench.report.visible_text import csv_cell, visible, with_minus
-from gkdbench.run.recomputed import COUNTED
-from gkdbench.run.record import Record, SplitResult
+from gkdbench.runs.recomputed import COUNTED
+from gkdbench.runs.record import Record, SplitResult
 
 LONG_COLUMNS = (
     "benchmark",

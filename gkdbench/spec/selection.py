@@ -29,7 +29,7 @@ from gkdbench.spec.split import Split
 from gkdbench.spec.task import TASKS
 
 if TYPE_CHECKING:
-    from gkdbench.run.record import RunSpecRecord
+    from gkdbench.runs.record import RunSpecRecord
 
 HIDDEN = "held-out"
 UNCHECKED = "data unchecked"

@@ -10,8 +10,8 @@ import pytest
 
 from gkdbench.data.dataset import DataPlace
 from gkdbench.identity.run import DataDigests, run_digest, run_id
-from gkdbench.run.record import Record
-from gkdbench.run.store import Store
+from gkdbench.runs.record import Record
+from gkdbench.runs.store import Store
 from gkdbench.spec.selection import RunSpec, Selection, resolve
 
 PROBE = """

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gkdbench.errors import GkdbenchError
-from gkdbench.run.recomputed import contradiction
-from gkdbench.run.record import Record, read_record
+from gkdbench.runs.recomputed import contradiction
+from gkdbench.runs.record import Record, read_record
 
 ROOT = Path(__file__).resolve().parents[2] / "results" / "published"
 RECORDS = [json.loads((path / "record.json").read_text()) for path in sorted(ROOT.iterdir())[::9]]

@@ -14,7 +14,7 @@ from gkdbench.data.dataset import DataPlace
 from gkdbench.errors import GkdbenchError
 from gkdbench.identity.run import DataDigests, model_identity, run_digest
 from gkdbench.identity.stage import stage_code, stage_identity
-from gkdbench.run.plan import plan_run
+from gkdbench.runs.plan import plan_run
 from gkdbench.spec.catalogue import find_model
 from gkdbench.spec.methods import find_method
 from gkdbench.spec.selection import Selection, resolve

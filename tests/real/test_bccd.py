@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gkdbench.cli.main import app
-from gkdbench.run.record import find_records, read_record
+from gkdbench.runs.record import find_records, read_record
 
 SHARED = os.environ.get("GKDBENCH_SHARED")
 needs_shared = pytest.mark.skipif(SHARED is None, reason="GKDBENCH_SHARED is not set (developers' sample data)")

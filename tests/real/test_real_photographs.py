@@ -33,7 +33,7 @@ def test_camvid_runs_from_photographs_to_a_table(data_root, tmp_path, monkeypatc
     from typer.testing import CliRunner
 
     from gkdbench.cli.main import app
-    from gkdbench.run.record import find_records, read_record
+    from gkdbench.runs.record import find_records, read_record
 
     monkeypatch.setenv("GKDBENCH_WEIGHTS", str(Path(SHARED) / "data" / "weights"))
     arguments = ["run", "--method", "gkd", "--setting", "f2l", "--benchmark", "camvid", "--preset", "smoke",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gkdbench.identity.digest import run_name
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 from gkdbench.spec.catalogue import find_benchmark
 
 CLASSES = ["road", "pavement", "building", "pole", "sky", "person", "car", "bicycle"]

@@ -13,7 +13,7 @@ from gkdbench.report.latex import latex
 from gkdbench.report.layout import Cell, Column, Row, Table
 from gkdbench.report.visible_text import csv_cell, visible
 from gkdbench.report.writers import long_csv, markdown, wide_csv
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 ACTING = ["\x00", "\x07", "\x1b", "\x7f", "\x9b", "\u202e", "\u2066", "\u200f", "\r"]
 FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "  =1", "\n@x", "-", "\uff1d1", "-1e5x"]

@@ -10,7 +10,7 @@ from gkdbench.report import baseline
 from gkdbench.report.baseline import baseline_row, baselines, check_baseline
 from gkdbench.report.comparison import Comparison, compare
 from gkdbench.report.effects import Effects, effects
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 

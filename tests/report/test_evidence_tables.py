@@ -16,7 +16,7 @@ from gkdbench.report.latex import latex
 from gkdbench.report.layout import Table
 from gkdbench.report.records import installed_defaults, load_records
 from gkdbench.report.writers import markdown, wide_csv
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"

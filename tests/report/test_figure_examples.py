@@ -24,7 +24,7 @@ from gkdbench.report.figures.drawing import figure_style
 from gkdbench.report.figures.examples import error_map, examples_figure
 from gkdbench.report.figures.features import agreeing, features_figure
 from gkdbench.report.figures.series import line_up
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 CLASSES = ["road", "pavement", "building", "pole", "sky", "person", "car", "bicycle"]
 TARGETS = ["night", "fog", "rain"]

@@ -18,7 +18,7 @@ from gkdbench.report.study_tables import published_tables
 from gkdbench.report.tables import comparison_tables
 from gkdbench.report.tex_page import column_parts, row_parts, shape_of
 from gkdbench.report.tex_text import tex_text
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 HOSTILE = "<script>&%$#_{}~^\\ [x] *y* 'q' `z` ?` --opt – → ± − αΩς 😀 漢 é č ń \x01 \u202e “a” " + "x" * 200

@@ -10,7 +10,7 @@ from gkdbench.report.compare_page import matrix_table, render_comparison, splits
 from gkdbench.report.forest import Dot, forest
 from gkdbench.report.image_counts import read_image_counts
 from gkdbench.report.run_comparison import RunComparison, compare_runs
-from gkdbench.run.record import find_record
+from gkdbench.runs.record import find_record
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 FIRST, SECOND = "streets-f2l-finetune-s0", "streets-f2l-vanilla_kd-s0"

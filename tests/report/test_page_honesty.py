@@ -10,7 +10,7 @@ from gkdbench.report.finding import Finding, joined
 from gkdbench.report.honesty import findings_markdown, honesty_findings
 from gkdbench.report.paper import published_files
 from gkdbench.report.reevaluation import reevaluation
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 BUDGET = {"source": {"images": 1600, "student_passes": 1600, "teacher_passes": 0}}

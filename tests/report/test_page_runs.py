@@ -15,7 +15,7 @@ from gkdbench.report.page import PageContent, Section, render_page
 from gkdbench.report.run_views import run_views, runs_table, shown_protocol
 from gkdbench.report.summary import glance_table, summary_sentence
 from gkdbench.report.tables import comparison_tables
-from gkdbench.run.record import Protocol, Record
+from gkdbench.runs.record import Protocol, Record
 
 MakeRecord = Callable[..., Record]
 

@@ -14,7 +14,7 @@ from gkdbench.report.row_links import ComparisonRows, RunLinks
 from gkdbench.report.run_views import anchor
 from gkdbench.report.tables import comparison_tables, method_table
 from gkdbench.report.visible_text import visible
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 

@@ -16,7 +16,7 @@ from gkdbench.report.page import PageContent, Section, render_page
 from gkdbench.report.run_views import run_views
 from gkdbench.report.tables import comparison_tables
 from gkdbench.report.visible_text import shown_p, visible, with_minus
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 TURNING = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 

@@ -20,8 +20,8 @@ from gkdbench.identity.digest import run_name
 from gkdbench.report.build import build_report
 from gkdbench.report.image_counts import FILE, counts_of
 from gkdbench.report.records import flat, load_records, sound_record
-from gkdbench.run.recomputed import contradiction
-from gkdbench.run.record import Record, read_record
+from gkdbench.runs.recomputed import contradiction
+from gkdbench.runs.record import Record, read_record
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published"
 RECORDS = {file.parent.name: read_record(file) for file in sorted(PUBLISHED.glob("*/record.json"))}

@@ -13,7 +13,7 @@ import pytest
 
 from gkdbench.errors import DataError, UsageError
 from gkdbench.report.build import build_report
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 Store = Callable[..., Path]

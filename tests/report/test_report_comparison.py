@@ -11,7 +11,7 @@ from gkdbench.report.layout import ranks
 from gkdbench.report.records import load_records
 from gkdbench.report.tables import class_table, cost_table, method_table
 from gkdbench.report.terminal import terminal_tables
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 from gkdbench.spec.methods import find_method
 
 MakeRecord = Callable[..., Record]

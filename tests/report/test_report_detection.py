@@ -25,7 +25,7 @@ from gkdbench.report.score_checks import score_findings
 from gkdbench.report.tables import class_table, comparison_tables, method_table
 from gkdbench.report.terminal import terminal_tables
 from gkdbench.report.writers import long_csv
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 Store = Callable[..., Path]

@@ -12,7 +12,7 @@ from gkdbench.report.build import build_report
 from gkdbench.report.comparison import compare
 from gkdbench.report.tables import class_table, method_table
 from gkdbench.report.terminal import terminal_tables
-from gkdbench.run.record import GroupResult, Record
+from gkdbench.runs.record import GroupResult, Record
 
 MakeRecord = Callable[..., Record]
 Store = Callable[..., Path]

@@ -6,7 +6,7 @@ from typing import Any
 from gkdbench.report.layout import Table
 from gkdbench.report.study_rows import filled_tables
 from gkdbench.report.study_tables import table_of
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 from gkdbench.spec.catalogue import find_benchmark
 
 MakeRecord = Callable[..., Record]

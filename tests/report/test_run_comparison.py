@@ -14,7 +14,7 @@ from gkdbench.cli.main import app
 from gkdbench.errors import DataError, UsageError
 from gkdbench.report.image_counts import IN_DOMAIN, read_image_counts
 from gkdbench.report.run_comparison import compare_runs
-from gkdbench.run.record import Record, find_record
+from gkdbench.runs.record import Record, find_record
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "results"
 FIRST, SECOND = "streets-f2l-finetune-s0", "streets-f2l-vanilla_kd-s0"

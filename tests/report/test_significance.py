@@ -22,7 +22,7 @@ from gkdbench.report.comparison import IN_DOMAIN, Comparison, MethodRow, compare
 from gkdbench.report.image_counts import read_image_counts
 from gkdbench.report.records import installed_defaults, load_records
 from gkdbench.report.significance import RowTests, image_tests, rank_rows, target_tests
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MakeRecord = Callable[..., Record]
 PUBLISHED = Path(__file__).resolve().parents[2] / "results"

@@ -17,7 +17,7 @@ from gkdbench.report.study_entries import study_csv
 from gkdbench.report.study_rows import filled_tables, uneven_averages
 from gkdbench.report.study_tables import published_tables, table_of
 from gkdbench.report.table_layout import Layout, layouts
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 from gkdbench.spec.documents import parse
 
 MakeRecord = Callable[..., Record]

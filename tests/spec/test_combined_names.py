@@ -9,7 +9,7 @@ from sites import METHOD, Site, rows
 
 from gkdbench.errors import UsageError
 from gkdbench.identity.run import run_id
-from gkdbench.run.record import RunSpecRecord
+from gkdbench.runs.record import RunSpecRecord
 from gkdbench.spec.methods import (
     COMBINATORS,
     clashes,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gkdbench.cli.run import parse_seeds
 from gkdbench.errors import UsageError
-from gkdbench.run.record import RunSpecRecord
+from gkdbench.runs.record import RunSpecRecord
 from gkdbench.spec.selection import RunSpec, Selection, resolve, selection_of
 
 ONE = Selection(methods=("gkd",), with_teacher=False)

@@ -3,7 +3,7 @@
 import yaml
 
 from gkdbench.data.readers import CorruptedSplit, DatasetSplit
-from gkdbench.run.scoring import corruptions
+from gkdbench.runs.scoring import corruptions
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.catalogue import find_benchmark, models
 from gkdbench.spec.corruption import KINDS

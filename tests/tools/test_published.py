@@ -7,8 +7,8 @@ import pytest
 
 from gkdbench.data.dataset import DataPlace
 from gkdbench.identity.run import DataDigests, run_digest, run_id
-from gkdbench.run.plan import plan_run, teacher_of
-from gkdbench.run.record import Record, read_record
+from gkdbench.runs.plan import plan_run, teacher_of
+from gkdbench.runs.record import Record, read_record
 from gkdbench.spec.methods import offers
 from gkdbench.spec.selection import RunSpec, resolve, selection_of
 

@@ -15,8 +15,8 @@ from lightning_fabric import Fabric
 from gkdbench.data.stream import Batch
 from gkdbench.engine.optimiser import build_optimiser
 from gkdbench.engine.passes import Moment, StageModule
-from gkdbench.run.plan import build_pair, make_stages
-from gkdbench.run.stages import initial_network
+from gkdbench.runs.plan import build_pair, make_stages
+from gkdbench.runs.stages import initial_network
 from gkdbench.spec.selection import RunSpec, Selection, resolve
 
 

@@ -13,7 +13,7 @@ from gkdbench.report.figures.sheet import Point, Sheet, key, key_columns, key_he
 from gkdbench.report.figures.style import one_name
 from gkdbench.report.records import budget_total
 from gkdbench.report.tables import Pick, summary_picks
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 _WIDE, _DEEP, _GAP = 250.0, 230.0, 22.0
 _LOG_FROM = 8.0

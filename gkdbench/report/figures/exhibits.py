@@ -12,7 +12,7 @@ from gkdbench.report.figures.captions import listed, sentences
 from gkdbench.report.figures.series import Series
 from gkdbench.report.figures.style import one_name
 from gkdbench.report.figures.wall import reduced
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MOST_SPLITS = 8
 MOST_CORRUPTED = 2

@@ -17,7 +17,7 @@ from gkdbench.report.figures.readings import class_reading, finite
 from gkdbench.report.figures.series import Series, left_out, most_telling
 from gkdbench.report.figures.sheet import Sheet, text_width
 from gkdbench.report.figures.style import INK, NORMAL, ON_DARK, ON_LIGHT, SMALL, TITLE, one_name
-from gkdbench.run.record import Corruption, Record
+from gkdbench.runs.record import Corruption, Record
 
 MOST_CLASSES = 60
 MOST_CELLS = 700

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gkdbench.report.comparison import MethodRow
 from gkdbench.report.figures.style import COLOURS, HATCHES, MARKERS, TEACHER_LOOK, one_name
-from gkdbench.run.record import Record
+from gkdbench.runs.record import Record
 
 MOST_ROWS = 36
 """Rows that a figure of all rows shows."""

@@ -1,0 +1,1 @@
+"""Resolved runs executed, stored and recorded."""
