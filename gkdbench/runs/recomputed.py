@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from gkdbench.identity.digest import run_name
-from gkdbench.metrics.confusion import RULES, Score, score
-from gkdbench.metrics.robustness import robustness
+from gkdbench.metrics.confusion import RULES
 from gkdbench.runs.record import Record, SplitResult, Summary
+from gkdbench.runs.scoring import pooled_score, summary_of
 from gkdbench.spec.task import TASKS
 
 COUNTED = TASKS["segmentation"].metric
@@ -92,7 +92,7 @@ def _split_figures(record: Record) -> Iterator[str]:
 
 def _counted(record: Record, result: SplitResult) -> dict[str, Any]:
     """Return what counts of pixels make up, by key."""
-    found = _score(record, [result])
+    found = pooled_score(record, [result])
     accuracy = {"pixel_accuracy": 100 * found.accuracy} if "pixel_accuracy" in result.metrics else {}
     return {
         "value": 100 * found.mean,
@@ -105,13 +105,6 @@ def _counted(record: Record, result: SplitResult) -> dict[str, Any]:
         "classes_in_mean": found.in_mean,
         "never_predicted": sorted(record.classes[i] for i in found.never_predicted),
     }
-
-
-def _score(record: Record, results: list[SplitResult]) -> Score:
-    counts = np.array([result.confusion for result in results], np.int64).sum(0)
-    void = np.array([result.void for result in results], np.int64).sum(0)
-    excluded = [i for i, name in enumerate(record.classes) if name in record.excluded_from_mean]
-    return score(counts, record.mean_rule, void, excluded)
 
 
 def _averaged(record: Record, result: SplitResult) -> dict[str, Any]:
@@ -134,72 +127,37 @@ def _summary_figures(record: Record) -> Iterator[str]:
     summary = record.summary
     if summary is None or record.in_domain is None:
         return
-    values = {name: result.value for name, result in record.targets.items()}
-    # which of chosen targets the benchmark hides, a record does not tell: then means are only looked at roughly
-    chosen = "other targets" in record.marks
-    means = _chosen_means(summary, values) if chosen and not record.ood_targets else _means(record, summary, values)
-    robust = _chosen_robustness(record, summary) if chosen else _robustness(record)
+    averaged = record.ood_targets or record.spec.targets
+    due = _keys(summary_of(record, [*record.targets], averaged, [*summary.ood_without], record.corruptions))
+    # which of chosen targets the benchmark hides, a record does not tell: then some figures are only looked at roughly
+    if "other targets" in record.marks:
+        due |= _roughly(record, summary)
     # of several that are equally low any will do
-    lowest = [name for name in values if values[name] == min(values.values())]
-    worst = summary.worst_target
-    due = {
-        "in_domain": record.in_domain.value,
-        **means,
-        "groups": {
-            name: _group(record, [record.targets[member] for member in members])
-            for name, members in record.groups.items()
-            if all(member in values for member in members)
-        },
-        "gap": None if means["ood"] is None else record.in_domain.value - means["ood"],
-        "worst_target": worst if worst in lowest or (chosen and worst is None) else next(iter(lowest), None),
-        **robust,
-    }
-    written = dict(summary) | {"groups": {name: dict(group) for name, group in summary.groups.items()}}
+    values = {name: result.value for name, result in record.targets.items()}
+    if values and values.get(summary.worst_target or "") == min(values.values()):
+        due["worst_target"] = summary.worst_target
+    written = _keys(summary)
     for name, value in due.items():
         yield from _unlike(f"summary.{name}", written[name], value)
 
 
-def _means(record: Record, summary: Summary, values: dict[str, float]) -> dict[str, Any]:
-    averaged = record.ood_targets or record.spec.targets
-    complete = all(name in values for name in averaged)
-    return {
-        "ood": fmean(values[name] for name in averaged) if complete else None,
-        "ood_without": {
-            odd: fmean(values[name] for name in averaged if name != odd)
-            for odd in summary.ood_without
-            if complete and odd in averaged and len(averaged) > 1
-        },
-    }
+def _keys(summary: Summary) -> dict[str, Any]:
+    return dict(summary) | {"groups": {name: dict(group) for name, group in summary.groups.items()}}
 
 
-def _chosen_means(summary: Summary, values: dict[str, float]) -> dict[str, Any]:
-    bounds = [*values.values()]
-    without = {name: _within(value, bounds) for name, value in summary.ood_without.items()}
-    return {"ood": _within(summary.ood, bounds), "ood_without": without}
-
-
-def _robustness(record: Record) -> dict[str, float | None]:
+def _roughly(record: Record, summary: Summary) -> dict[str, Any]:
+    """Return figures of chosen targets as they are written, or the nearest within the bounds of what they are of."""
     assert record.in_domain is not None
-    cells = {(one.kind, one.severity): record.targets.get(name) for name, one in record.corruptions.items()}
-    kinds, severities = (list(dict.fromkeys(part)) for part in (zip(*cells, strict=True) if cells else ((), ())))
-    alike = all(result is None or result.n_images == record.in_domain.n_images for result in cells.values())
-    found = robustness(
-        {cell: None if result is None else result.value for cell, result in cells.items()},
-        record.in_domain.value if alike else None,
-        [str(kind) for kind in kinds],
-        [int(severity) for severity in severities],
-    )
-    return {"mpc": found.mpc, "rpc": None if found.rpc is None else 100 * found.rpc}
-
-
-def _chosen_robustness(record: Record, summary: Summary) -> dict[str, float | None]:
-    assert record.in_domain is not None
+    inside, values = record.in_domain.value, [result.value for result in record.targets.values()]
     corrupted = [record.targets[name].value for name in record.corruptions if name in record.targets]
     mpc = _within(summary.mpc, corrupted) if corrupted else None
-    inside = record.in_domain.value
-    return {"mpc": mpc, "rpc": 100 * mpc / inside if mpc is not None and summary.rpc is not None and inside else None}
-
-
-def _group(record: Record, results: list[SplitResult]) -> dict[str, float | None]:
-    pooled = 100 * _score(record, results).mean if record.metric == COUNTED else None
-    return {"mean": fmean(result.value for result in results), "pooled": pooled}
+    due: dict[str, Any] = {"mpc": mpc, "rpc": None}
+    if mpc is not None and summary.rpc is not None and inside:
+        due["rpc"] = 100 * mpc / inside
+    if summary.worst_target is None:
+        due["worst_target"] = None
+    if not record.ood_targets:
+        ood = _within(summary.ood, values)
+        without = {name: _within(value, values) for name, value in summary.ood_without.items()}
+        due |= {"ood": ood, "ood_without": without, "gap": None if ood is None else inside - ood}
+    return due
