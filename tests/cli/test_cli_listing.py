@@ -209,7 +209,7 @@ def test_check_env(invoke: Invoke, tmp_path: Path) -> None:
 
 def test_a_benchmark_names_what_has_to_be_got():
     shown = CliRunner().invoke(app, ["list", "benchmarks", "gtav-acdc"]).stdout
-    assert "source: dataset gtav, all" in shown and "in domain: dataset gtav, all (the first 500)" in shown
-    assert "night: dataset acdc, val (condition night)" in shown
+    assert "source: dataset gtav, split all" in shown and "in domain: dataset gtav, split all, first 500" in shown
+    assert "night: dataset acdc, split val, condition night" in shown
     joined = CliRunner().invoke(app, ["list", "benchmarks", "gtav-synthia"]).stdout
-    assert "source: dataset gtav, all and dataset synthia, all" in joined
+    assert "source: joined, dataset gtav, split all and dataset synthia, split all" in joined

@@ -14,6 +14,7 @@ from gkdbench.data.dataset import Absent, DataPlace, Dataset, LabelSpace, open_s
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.pictures import is_turned
 from gkdbench.errors import DataError
+from gkdbench.identity.digest import digest
 from gkdbench.spec.benchmark import Benchmark
 
 Kind = Literal["opening", "count", "file", "labels", "overlap"]
@@ -165,7 +166,9 @@ def _look_at(split: SplitHealth, dataset: Dataset, place: DataPlace, effort: Eff
     whole = count <= effort.whole and (labelled or effort.full)
     indices = range(count) if whole else spread(count, effort.sample)
     by_size = dataset.digest(lambda members: [one.size for one in members])
-    memory = place.cache_folder() / "checks" / f"{by_size[:24]}.jsonl"
+    # others may be alike in names and sizes: two splits of a small benchmark, or the same benchmark elsewhere
+    own = digest([by_size, *(str(path.absolute()) for path in dataset.files(0)[:1])])
+    memory = place.cache_folder() / "checks" / f"{own[:24]}.jsonl"
     for found in read_images(dataset, indices, memory, effort, labelled=labelled):
         split.readings.append(found)
         if found.problem is not None:
