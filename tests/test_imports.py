@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,3 +197,14 @@ def test_the_rule_itself_finds_offenders() -> None:
         "if TYPE_CHECKING:\n    import a\nelse:\n    import b\ndef f():\n    from . import c\n    from ..d import e\n"
     )
     assert list(imports(ast.parse(source), "x.y")) == [(4, "b"), (6, "x.y.c"), (7, "x.d.e")]
+
+
+def test_all_packages_are_installed() -> None:
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {place: name for name, place in setup["package-dir"].items()}
+    there = {
+        ".".join([folders[top], *file.parent.relative_to(ROOT / top).parts])
+        for top in ("gkdbench", "methods", "benchmarks")
+        for file in (ROOT / top).rglob("__init__.py")
+    }
+    assert there <= set(setup["packages"])
