@@ -16,15 +16,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # What a part of gkdbench may import besides itself and `gkdbench.errors`, `gkdbench` (the version):
 # cli -> runs -> (identity, engine) -> (models, data, metrics) -> spec, and report -> (runs.record, runs.recomputed,
-# runs.files, metrics, spec). Detection stands on all of these; data knows its views and files, and runs its task.
-# What a digest is, and what of code enters one, are leaves; the digests of runs and stages are not. All may know the
-# contract.
+# runs.files, metrics, spec). Detection stands on all of these; data knows its views and how its files are opened, and
+# runs its task. What a digest is, and what of code enters one, are leaves; the digests of runs and stages are not. All
+# may know the contract.
 LEAVES = ("identity.digest", "identity.code")
 MAY_IMPORT = {
     "errors": set(),
     "spec": {*LEAVES},
     "metrics": {"spec"},
-    "data": {"spec", "detection.views", "detection.opening", "detection.box_dataset", "detection.stated", *LEAVES},
+    "data": {"spec", "detection.views", "detection.opening", *LEAVES},
     "models": {"spec", *LEAVES},
     "detection": {
         "engine", "models", "data", "metrics", "spec", "runs.files", "runs.record", "runs.scoring", "runs.task"

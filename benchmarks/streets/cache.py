@@ -1,7 +1,6 @@
 """What was rendered, on disk: arrays that are made once, then memory-mapped.
 
-A split's folder is named by a digest of everything that its pictures depend on. Files are plain `.npy`, each written
-under another name and renamed when complete, so that a killed process leaves nothing that looks finished.
+A split's folder is named by a digest of everything that its pictures depend on. Files are plain `.npy`.
 """
 
 import hashlib
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from gkdbench.data.files.whole import told, write_whole
 from gkdbench.errors import DataError, UsageError
 
 from .render import KINDS, RENDERER, SIZE, class_labels, render
@@ -32,6 +33,7 @@ Arrays = dict[str, NDArray[Any]]
 _CHUNK = 40  # images per piece of work: a fifth of a second, so that Ctrl-C is heard
 _PARALLEL_FROM = 200  # below it, starting processes takes longer than rendering
 _MOST_WORKERS = 4
+_WHAT = "rendered scenes"
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,16 @@ def kept(folder: Path, names: tuple[str, ...], fits: Callable[[Arrays], bool], m
     arrays = _mapped(folder, names, fits)
     if arrays is not None:
         return arrays
-    try:
+    with told(folder, _WHAT):
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock")):
             arrays = _mapped(folder, names, fits)
             if arrays is None:
+                for left in folder.glob(".*.tmp"):  # by a process that was killed, since nobody else is here
+                    left.unlink()
                 for name, array in make().items():
-                    _write(folder / f"{name}.npy", array)
+                    write_whole(folder / f"{name}.npy", partial(np.save, arr=array, allow_pickle=False), _WHAT)
                 arrays = _mapped(folder, names, fits)
-    except OSError as error:
-        raise DataError(f"cannot keep the rendered scenes in {folder}: {error.strerror or error}") from error
     if arrays is None:
         raise DataError(f"the rendered scenes in {folder} cannot be read back; delete the folder")
     return arrays
@@ -109,18 +111,6 @@ def _mapped(folder: Path, names: tuple[str, ...], fits: Callable[[Arrays], bool]
         return None
     whole = all(isinstance(array, np.ndarray) for array in arrays.values())  # and no archive of several
     return arrays if whole and fits(arrays) else None
-
-
-def _write(path: Path, array: NDArray[Any]) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _rendered(

@@ -245,7 +245,7 @@ def draw(health: "Health", path: Path) -> Path | None:
     import numpy as np
 
     from gkdbench.data.checking.sheet import contact_sheet
-    from gkdbench.runs.files import write_atomically
+    from gkdbench.runs.files import write_png
 
     samples = {
         split.part.name: found
@@ -255,7 +255,7 @@ def draw(health: "Health", path: Path) -> Path | None:
     if not samples:
         return None
     sheet = contact_sheet(samples, np.array(health.subject.palette, np.uint8), health.subject.labels.classes)
-    write_atomically(path, lambda stream: sheet.save(stream, format="PNG"))
+    write_png(path, sheet)
     return path
 
 

@@ -108,7 +108,7 @@ def _draw(encoder: "Encoder", image: Path, out: Path) -> None:
     from PIL import Image, UnidentifiedImageError
 
     from gkdbench.models.feature_picture import feature_picture
-    from gkdbench.runs.files import write_atomically
+    from gkdbench.runs.files import write_png
 
     try:
         with Image.open(image) as opened:
@@ -116,4 +116,4 @@ def _draw(encoder: "Encoder", image: Path, out: Path) -> None:
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"{image}: cannot be read as an image ({error})") from error
     sheet = feature_picture(encoder, picture)
-    write_atomically(out, lambda stream: sheet.save(stream, format="PNG"))
+    write_png(out, sheet)

@@ -3,7 +3,6 @@
 Many methods go through one pair of processes, since starting them takes longer than most methods do.
 """
 
-import gc
 import logging
 import multiprocessing
 import pickle
@@ -25,6 +24,7 @@ from gkdbench.conformance.checks import TOLERANCE, told
 from gkdbench.conformance.report import Row
 from gkdbench.conformance.subject import Method, Subject, find_subject, method_line
 from gkdbench.conformance.toys import BATCH, PAIRS, SEED, facts
+from gkdbench.engine.ranks import leave_group
 from gkdbench.errors import Unsupported
 
 STEPS = 6
@@ -101,7 +101,7 @@ def _rank(fabric: Fabric, jobs: list[tuple[Method, dict[str, Any], Path]]) -> No
         subject = find_subject(method, options)
         for case in _cases(subject, fabric):
             file = folder / f"{case.index}.pt"
-            _leave_group()
+            leave_group(wait=False)
             store = f"file://{folder}/{case.index}.group"
             group.init_process_group("gloo", store, timeout=PATIENCE, world_size=2, rank=fabric.global_rank)
             try:
@@ -114,12 +114,7 @@ def _rank(fabric: Fabric, jobs: list[tuple[Method, dict[str, Any], Path]]) -> No
             except (Exception, SystemExit) as error:  # a stranger's code may fail in any way; the parent process tells
                 if not file.exists():  # else the other has gone, and that is all that is wrong here
                     torch.save((told(error), subject.raised_at(error)), file)
-    _leave_group()
-
-
-def _leave_group() -> None:
-    gc.collect()  # wrapped modules lie in cycles and hold the group
-    group.destroy_process_group()
+    leave_group(wait=False)
 
 
 def _rows(subject: Subject, folder: Path, fabric: Fabric, ended: str) -> Iterator[Row]:
@@ -139,15 +134,14 @@ def _rows(subject: Subject, folder: Path, fabric: Fabric, ended: str) -> Iterato
             if isinstance(first, str):
                 yield row("failed", f"in two processes: {first}", second or method_line(case.stage))
             else:
-                detail = _comparison(case, first, second)
-                failed = "in no way" in detail
-                yield row("failed", detail, method_line(case.stage)) if failed else row("passed", detail)
+                equal, detail = _comparison(case, first, second)
+                yield row("passed", detail) if equal else row("failed", detail, method_line(case.stage))
         except (Exception, SystemExit) as error:  # a stranger's code may fail in any way; each is a verdict on it
             yield row("failed", told(error), subject.raised_at(error) or method_line(case.stage))
 
 
-def _comparison(case: Case, gradients: dict[str, torch.Tensor], losses: dict[str, float]) -> str:
-    """Say with which micro-batches one process equals two, or that none does."""
+def _comparison(case: Case, gradients: dict[str, torch.Tensor], losses: dict[str, float]) -> tuple[bool, str]:
+    """Whether two processes equal one, and with which micro-batches, or how they differ."""
     tried = []
     for said, micro_batch in ((f"two micro-batches of {BATCH // 2}", BATCH // 2), (f"one batch of {BATCH}", BATCH)):
         one = case.train(steps=STEPS, micro_batch=micro_batch, ignored="none")
@@ -158,6 +152,6 @@ def _comparison(case: Case, gradients: dict[str, torch.Tensor], losses: dict[str
             if not abs(losses.get(name, float("nan")) - value) <= LOSS_TOLERANCE * max(abs(value), 1e-3)
         ]
         if apart <= TOLERANCE and not terms:
-            return f"two processes equal one with {said}"
+            return True, f"two processes equal one with {said}"
         tried.append(f"{said}: {terms[0] if terms else f'gradient of {whose} apart by {apart:.1e} of the largest'}")
-    return f"two processes of {BATCH // 2} images equal one process in no way ({'; '.join(tried)})"
+    return False, f"two processes of {BATCH // 2} images equal one process in no way ({'; '.join(tried)})"

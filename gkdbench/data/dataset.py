@@ -18,7 +18,7 @@ from gkdbench.data.files.tree import clear_errors
 from gkdbench.errors import DataError, GkdbenchError
 from gkdbench.identity.digest import READING, digest
 from gkdbench.spec.benchmark import Benchmark
-from gkdbench.spec.objects import Objects
+from gkdbench.spec.objects import Objects, Settled
 from gkdbench.spec.split import Split, load_file
 
 Image = NDArray[np.uint8]
@@ -55,6 +55,11 @@ class Dataset(ABC):
         """Return the boxes of an image, of which there may be none; None where images have no boxes."""
         return None
 
+    def examined(self, index: int, size: tuple[int, int]) -> Settled | None:
+        """Return the boxes of an image of [height, width], and what was done to those that cannot count."""
+        objects = self.objects(index)
+        return None if objects is None else Settled(objects)
+
     def pair(self, index: int) -> tuple[Image, NDArray[Any] | None]:
         """Return an image and what its label file holds, [H, W], each decoded once; see `mapped`."""
         return self.image(index), self.labels(index)
@@ -78,7 +83,7 @@ class Dataset(ABC):
         return [[self.name(index) for index in range(len(self))], contents(members)]
 
     def digest(self, contents: Contents) -> str:
-        """Return the digest of images and labels. contents: what tells files apart, see DataPlace.contents."""
+        """Return the digest of images and labels. contents: what tells files apart, see ContentHashes.identities."""
         return digest([READING, self.identity(contents)])
 
     def cut(self, limit: int | None) -> "Dataset":

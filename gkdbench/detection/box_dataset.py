@@ -12,8 +12,8 @@ from gkdbench.data.dataset import Dataset
 from gkdbench.data.files.archives import Member
 from gkdbench.data.files.hashes import Contents
 from gkdbench.data.files.pictures import read_image, size_of
-from gkdbench.detection.stated import Settled, Stated, settled
-from gkdbench.spec.objects import Objects
+from gkdbench.detection.stated import Stated, settled
+from gkdbench.spec.objects import Objects, Settled
 
 
 class Annotations(Protocol):

@@ -23,7 +23,7 @@ from gkdbench.detection.box_dataset import BoxFilesDataset
 from gkdbench.detection.detector import Detector
 from gkdbench.detection.finding import find_boxes
 from gkdbench.errors import DataError
-from gkdbench.runs.files import write_atomically, write_json
+from gkdbench.runs.files import write_atomically, write_json, write_png
 from gkdbench.runs.task import Asked, Predicted
 from gkdbench.spec.benchmark import Benchmark
 from gkdbench.spec.objects import Detections, Objects
@@ -88,7 +88,7 @@ def write_found(detector: Detector, dataset: Dataset, asked: Asked, *, without_t
                 stream.write((",\n" if count else "").encode() + json.dumps(row).encode())
                 count += 1
             if number < asked.overlays:
-                _save(overlay(image, found, benchmark), drawn / f"{dataset.name(number)}.png")
+                write_png(drawn / f"{dataset.name(number)}.png", overlay(image, found, benchmark))
             asked.meter(number + 1, len(dataset))
         stream.write(b"]\n")
 
@@ -185,7 +185,3 @@ def overlay(image: NDArray[np.uint8], found: Detections, benchmark: Benchmark) -
         light = float(np.dot(palette[label], (0.299, 0.587, 0.114))) > 120
         pen.text((x + 2 - left, y + 2 - top), text, fill=(0, 0, 0) if light else (255, 255, 255))
     return picture
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    write_atomically(path, lambda stream: picture.save(stream, format="PNG"))

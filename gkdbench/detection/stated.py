@@ -6,7 +6,7 @@ written: the evaluation sees what the file says. Anything further out is a mista
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gkdbench.errors import DataError
 from gkdbench.spec.box_labels import BoxRules
 from gkdbench.spec.documents import nearest
-from gkdbench.spec.objects import Objects
+from gkdbench.spec.objects import Objects, Settled
 
 BEYOND = 1.0
 """Pixels that a box may reach beyond a border."""
@@ -72,21 +72,6 @@ class Stated:
     size_place: str = ""
     least: float = 0.0
     """Side from which a box has area: 1 where a file names the last pixel inside, whose two corners may not meet."""
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The boxes of an image that count, and what was done to the others."""
-
-    objects: Objects
-    beyond: int = 0
-    """Boxes that reach up to a pixel beyond the image, left as they are."""
-    clipped: int = 0
-    """Boxes cut to the image, where that is asked for."""
-    dropped: int = 0
-    """Boxes without area or outside of the image, left out where that is asked for."""
-    notes: tuple[str, ...] = field(default=(), repr=False)
-    """Where these were."""
 
 
 def settled(stated: Stated, size: tuple[int, int], image: object, *, clip: bool) -> Settled:

@@ -63,8 +63,8 @@ def gathered(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def leave_group() -> None:
-    """Wait for the other processes, then end the group while the interpreter still runs; nothing on one device.
+def leave_group(*, wait: bool = True) -> None:
+    """End the group while the interpreter still runs, if there is one; `wait`: for the other processes first.
 
     A process that exits with a group open may die in the threads of its backend: they hold tensors whose release needs
     an interpreter that is gone by then (PyTorch's pull request 179291). Call it where nothing that a group
@@ -72,5 +72,6 @@ def leave_group() -> None:
     """
     if _in_group():
         gc.collect()  # wrapped modules lie in cycles and hold the group
-        group.barrier()
+        if wait:
+            group.barrier()
         group.destroy_process_group()

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gkdbench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _TEMPORARY = re.compile(r"\..+\.([0-9]+)\.tmp")
 """A temporary name; the number is the process that writes."""
@@ -134,6 +137,11 @@ def write_json(path: Path, content: Any) -> None:
     """Write indented JSON atomically."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, lambda stream: stream.write(text.encode()))
+
+
+def write_png(path: Path, picture: "Image.Image") -> None:
+    """Write a picture as PNG atomically."""
+    write_atomically(path, lambda stream: picture.save(stream, format="PNG"))
 
 
 def need_space(path: Path, wanted_bytes: int) -> None:

@@ -1,12 +1,9 @@
 """Importing a method's code: by module for installed methods, by path for a user's file."""
 
 import importlib
-import importlib.util
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +11,7 @@ from gkdbench.errors import GkdbenchError, UsageError
 from gkdbench.identity.code import USER_METHOD
 from gkdbench.identity.digest import digest
 from gkdbench.spec.methods import MethodSource
+from gkdbench.spec.plugins import import_file
 
 
 def load_factory(source: MethodSource) -> Callable[..., Any]:
@@ -70,25 +68,4 @@ def _function(source: MethodSource) -> Callable[..., Any]:
 def _from_path(source: MethodSource) -> ModuleType:
     # errors show a module's file and lines, so the same code elsewhere, or below another comment, is another module
     exact = digest([str(source.file.resolve()), source.file.read_text(encoding="utf-8"), source.code_digest])
-    name = f"{USER_METHOD}{source.file.stem}_{exact[:8]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, source.file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    before = set(sys.modules)
-    sys.modules[name] = module
-    sys.path.insert(0, str(source.file.parent))  # so that it may import files beside it
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    finally:
-        sys.path.remove(str(source.file.parent))
-        # files beside it must not answer another method's import of the same name
-        for loaded in set(sys.modules) - before - {name}:
-            origin = getattr(sys.modules[loaded], "__file__", None)
-            if origin and Path(origin).resolve().is_relative_to(source.file.parent):
-                del sys.modules[loaded]
-    return module
+    return import_file(source.file, f"{USER_METHOD}{source.file.stem}_{exact[:8]}")

@@ -16,7 +16,7 @@ from gkdbench.runs.tasks import room_of
 from gkdbench.runs.trained import TrainedModel
 from gkdbench.spec.benchmark import IN_DOMAIN
 from gkdbench.spec.catalogue import BenchmarkSource
-from gkdbench.spec.documents import nearest
+from gkdbench.spec.documents import check_name
 from gkdbench.spec.inference import Inference
 from gkdbench.spec.split import Split
 
@@ -25,11 +25,7 @@ def find_split(source: BenchmarkSource, target: str) -> Split:
     """Return a target of a benchmark, or its in-domain val split as `val`."""
     benchmark = source.benchmark
     splits = {IN_DOMAIN: benchmark.source.val, **benchmark.targets, **benchmark.hidden_targets}
-    if target not in splits:
-        raise UsageError(
-            f"--target: benchmark {benchmark.name!r} has no target {target!r}{nearest(target, splits)} (known: "
-            f"{', '.join(splits)})"
-        )
+    check_name(f"--target: benchmark {benchmark.name!r} has no target", target, splits)
     return splits[target]
 
 

@@ -15,7 +15,7 @@ from gkdbench.engine.evaluation import Judged, judge
 from gkdbench.engine.inference import predict
 from gkdbench.errors import UsageError
 from gkdbench.models.segmentor import Segmentor
-from gkdbench.runs.files import make_folder, write_atomically
+from gkdbench.runs.files import write_png
 from gkdbench.runs.image_counts import write_image_counts
 from gkdbench.runs.record import SplitResult
 from gkdbench.runs.scoring import protocol_of, score_of
@@ -49,9 +49,9 @@ class Segmentation(TaskRoom):
         for number in range(len(dataset)):
             image = dataset.image(number)
             (found,) = predict(network, [image], [image.shape[:2]], asked.inference, asked.device, asked.precision)
-            _save(Image.fromarray(encoding[found]), folder / f"{dataset.name(number)}.png")
+            write_png(folder / f"{dataset.name(number)}.png", Image.fromarray(encoding[found]))
             if number < asked.overlays:
-                _save(Image.fromarray(overlaid(image, found, palette)), drawn / f"{dataset.name(number)}.png")
+                write_png(drawn / f"{dataset.name(number)}.png", Image.fromarray(overlaid(image, found, palette)))
             asked.meter(number + 1, len(dataset))
         values = [tuple(value) if isinstance(value, list) else value for value in encoding.tolist()]
         ids = dict(zip(benchmark.classes, values, strict=True))
@@ -175,8 +175,3 @@ def official_encoding(benchmark: Benchmark, labels: Labels | None) -> NDArray[np
     if missing is not None:
         raise UsageError(f"benchmark {benchmark.name!r}: the target's labels have no colour for class {missing!r}")
     return np.array([labels.classes[name][0] for name in benchmark.classes], np.uint8)
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    make_folder(path.parent)
-    write_atomically(path, lambda stream: picture.save(stream, format="PNG"))

@@ -26,6 +26,8 @@ M = TypeVar("M", bound=BaseModel)
 _BITS, _DIGITS = 64, 20
 _SHOWN = 60
 """Characters of a value that a message shows."""
+_LARGEST = 10**6
+"""Values of a document, its aliases written out."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,13 @@ def read_yaml(path: Path) -> Any:
     """Return the content of a YAML file."""
     text = read_text(path)
     try:
-        return _StrictLoader(text).get_single_data()
+        loader = _StrictLoader(text)
+        document = loader.get_single_node()
+        if document is None:
+            return None
+        if _values(document, {}) > _LARGEST:
+            raise UsageError(f"{path}: aliases make too many values of it")
+        return loader.construct_document(document)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -148,6 +156,15 @@ def read_yaml(path: Path) -> Any:
         raise UsageError(f"{where}: {problem}") from error
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deeply, or an alias stands within what it names") from error
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values of a document, its aliases and what it merges in written out."""
+    if id(node) not in known:
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
+        known[id(node)] = 1 + sum(_values(part, known) for part in parts)
+    return known[id(node)]
 
 
 def read_json(path: Path) -> Any:

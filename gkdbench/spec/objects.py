@@ -6,7 +6,7 @@ first pixel alone is (0, 0, 1, 1). VOC files count pixels from 1 and name the la
 xmax - xmin + 1, is x1 - x0. COCO's (x, y, width, height) is (x, y, x + width, y + height).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,21 @@ class Objects:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The boxes of an image that count, and what was done to the others."""
+
+    objects: Objects
+    beyond: int = 0
+    """Boxes that reach up to a pixel beyond the image, left as they are."""
+    clipped: int = 0
+    """Boxes cut to the image, where that is asked for."""
+    dropped: int = 0
+    """Boxes without area or outside of the image, left out where that is asked for."""
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    """Where these were."""
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
-"""What installed distributions offer: their entry points, and the files of their modules, without importing any."""
+"""What installed distributions offer: entry points and files of modules, without importing any; and a user's file."""
 
 import re
 import sys
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, EntryPoint, distributions
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 
 OURS = "gkdbench"
 """Our own distribution: under a name that others offer as well, its offer counts."""
@@ -95,3 +97,30 @@ def package_folder(package: str) -> Path | None:
     """Return the folder of a package; None where there is no such package."""
     spec = find_module(package)
     return Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else None
+
+
+def import_file(file: Path, name: str) -> ModuleType:
+    """Import a user's file as a module of this name, once.
+
+    It may import files beside it, which afterwards answer nobody else's import of their names.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = module_from_spec(spec)
+    before = set(sys.modules)
+    sys.modules[name] = module
+    sys.path.insert(0, str(file.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(str(file.parent))
+        for loaded in set(sys.modules) - before - {name}:
+            origin = getattr(sys.modules[loaded], "__file__", None)
+            if origin and Path(origin).resolve().is_relative_to(file.parent):
+                del sys.modules[loaded]
+    return module

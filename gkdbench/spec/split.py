@@ -8,9 +8,10 @@ A reader is a subclass of `Split`: its fields are what the YAML may say, and `op
 gkdbench.readers for how to write one.
 """
 
+import inspect
 import sys
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -28,7 +29,7 @@ from gkdbench.identity.code import code_digest
 from gkdbench.identity.digest import digest
 from gkdbench.spec.dataset import Labels
 from gkdbench.spec.documents import Strict, nearest
-from gkdbench.spec.plugins import OURS, distribution_name, entries
+from gkdbench.spec.plugins import OURS, distribution_name, entries, import_file
 
 if TYPE_CHECKING:
     from gkdbench.data.dataset import Dataset, Opening
@@ -78,12 +79,12 @@ class Split(Strict):
                 "split", [{"type": wrong, "loc": ("reader",), "input": name}]
             ) from None
 
+    @abstractmethod
     def open(self, opening: "Opening") -> "Dataset":
         """Return the images, quickly: files are found now, and read when they are asked for.
 
         DataError where they are not there, UsageError where the split does not fit the benchmark.
         """
-        raise NotImplementedError
 
     @property
     def corruption(self) -> Corruption | None:
@@ -179,19 +180,16 @@ def load_file(file: Path, attribute: str) -> type[Split]:
     if not file.is_file():
         raise UsageError(f"reader {file}:{attribute}: no such file")
     name = _FROM_FILE + digest([str(file.resolve()), file.stat().st_mtime_ns])[:16]
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, file)
-        assert spec is not None and spec.loader is not None
-        module = sys.modules[name] = module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            del sys.modules[name]
-            raise UsageError(f"reader {file}:{attribute} cannot be imported: {error!r}") from error
-    return _checked(getattr(sys.modules[name], attribute, None), f"{file}:{attribute}")
+    try:
+        module = import_file(file.resolve(), name)
+    except Exception as error:
+        raise UsageError(f"reader {file}:{attribute} cannot be imported: {error!r}") from error
+    return _checked(getattr(module, attribute, None), f"{file}:{attribute}")
 
 
 def _checked(reader: Any, name: str) -> type[Split]:
     if not (isinstance(reader, type) and issubclass(reader, Split)):
         raise UsageError(f"reader {name}: is no class made of gkdbench.readers.Split")
+    if inspect.isabstract(reader):
+        raise UsageError(f"reader {name}: has no function `open`, which returns its images")
     return reader

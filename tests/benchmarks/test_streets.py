@@ -203,12 +203,12 @@ def test_worker_processes_change_nothing(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(file: Any, array: Any, **options: Any) -> None:
+    def full(file: Any, arr: Any, **options: Any) -> None:
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cache.np, "save", full)
-    with pytest.raises(DataError, match=r"cannot keep the rendered scenes in .*: No space left on device") as caught:
+    with pytest.raises(DataError, match=r"rendered scenes cannot be kept there \(No space left on device\)") as caught:
         rendered_split(tmp_path, "day", 1, 3)
     assert "\n" not in str(caught.value) and not [path for path in tmp_path.glob("*/*")]
 
@@ -220,5 +220,5 @@ def test_wrong_requests_are_clear_errors(tmp_path: Path) -> None:
         rendered_split(tmp_path, "day", 1, 0)
     occupied = tmp_path / "file"
     occupied.write_text("")
-    with pytest.raises(DataError, match="cannot keep"):
+    with pytest.raises(DataError, match="cannot be kept there"):
         rendered_split(occupied, "day", 1, 3)

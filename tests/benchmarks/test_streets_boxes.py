@@ -214,7 +214,7 @@ def test_what_is_read_cannot_be_changed_for_others(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot keep the rendered scenes in .*: Not a directory"):
+    with pytest.raises(DataError, match=r"rendered scenes cannot be kept there \(Not a directory\)"):
         boxed_split(tmp_path / "file", "day", 5, 1)
 
 

@@ -223,6 +223,16 @@ def test_a_check_tells_of_images_exchanged_at_equal_size_until_they_are_accepted
     assert checked(towns, whole=inf, fresh=True).problems == [] == checked(towns, whole=inf).problems
 
 
+def test_the_same_data_elsewhere_are_not_taken_for_exchanged(towns: Towns) -> None:
+    elsewhere = Towns(towns.catalogue, towns.data_root.parent / "elsewhere")
+    shutil.copytree(towns.data_root, elsewhere.data_root)
+    for place, value in ((towns, 3), (elsewhere, 4)):
+        place.file("images", "val/1").write_bytes(png(np.full((16, 24, 3), value, np.uint8)))
+    first, second = checked(towns, whole=inf), checked(elsewhere, whole=inf)
+    assert [split.digest for split in first.splits] == [split.digest for split in second.splits]
+    assert first.problems == second.problems == []
+
+
 def test_small_splits_are_read_whole_and_of_large_ones_that_this_was_never_done_is_said(towns: Towns) -> None:
     towns.file("labels", "train/2").write_bytes(label(2, value=77))
     assert WHOLE == 500

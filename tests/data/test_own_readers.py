@@ -89,6 +89,25 @@ def test_a_file_that_fails(home: Path) -> None:
         split_of(home)
 
 
+def test_a_reader_that_opens_nothing_is_told_before_it_is_used(home: Path) -> None:
+    (home / "mine.py").write_text("from gkdbench.readers import Split\nclass Mine(Split):\n    count: int\n")
+    with pytest.raises(UsageError, match=r"reader .*mine\.py:Mine: has no function `open`"):
+        split_of(home)
+
+
+def test_it_may_import_files_beside_it_whose_code_counts(home: Path) -> None:
+    (home / "mine.py").write_text(CODE.replace("count: int\n    said", "count: int = HOW_MANY\n    said", 1))
+    (home / "mine.py").write_text("from beside import HOW_MANY\n" + (home / "mine.py").read_text())
+    codes = []
+    for number in (1, 2):
+        (home / "beside.py").write_text(f"HOW_MANY = {number}\n")
+        os.utime(home / "mine.py", (number, number))
+        split = parse(Split, {"reader": "mine.py:Mine"}, "b.yaml", {"folder": home})
+        assert len(open_in(home, split, CLASSES)) == number and "beside" not in sys.modules
+        codes.append(split.code)
+    assert codes[0] != codes[1]
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [

@@ -171,12 +171,20 @@ def test_what_was_meant_is_told(model, content, said) -> None:
         parse(model, content, "zoo.yaml")
 
 
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefg", "bcdefgh", strict=True)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("[" * 500 + "]" * 500, ": nested too deeply, or an alias stands within what it names"),
         ("".join(" " * depth + "a:\n" for depth in range(500)), ": nested too deeply, or an alias stands within what it"
          " names"),
+        ("a: &a [*a]", ": nested too deeply, or an alias stands within what it names"),
+        ("a: &a\n  <<: *a", ": nested too deeply, or an alias stands within what it names"),
+        (LAUGHS, ": aliases make too many values of it"),
         ("a: 1\nb: !!int x", ":2: 'x' is no int"),
         ("!!int ''", ":1: '' is no int"),
         ("!!bool x", ":1: 'x' is no bool"),

@@ -11,8 +11,6 @@ import numpy as np
 from pydantic import BaseModel
 
 from gkdbench.data.dataset import Dataset, Image, LabelSpace
-from gkdbench.detection.box_dataset import BoxFilesDataset
-from gkdbench.detection.stated import Settled
 from gkdbench.errors import DataError
 from gkdbench.spec.benchmark import Benchmark
 
@@ -55,7 +53,7 @@ def reading(dataset: Dataset, index: int, *, labelled: bool) -> Reading:
     try:
         image, labels = read(dataset, index, labelled=labelled)
         size = (image.shape[0], image.shape[1])
-        settled = _boxes(dataset, index, size) if labelled else None
+        settled = dataset.examined(index, size) if labelled else None
     except DataError as error:
         return Reading(index=index, problem=str(error))
     classes, boxes = None, None
@@ -79,13 +77,6 @@ def changed(dataset: Dataset, index: int) -> list[int]:
     except OSError:
         return []
     return [when for state in states for when in (state.st_mtime_ns, state.st_ctime_ns)]
-
-
-def _boxes(dataset: Dataset, index: int, size: tuple[int, int]) -> Settled | None:
-    if isinstance(dataset, BoxFilesDataset):
-        return dataset.examined(index, size)
-    objects = dataset.objects(index)
-    return None if objects is None else Settled(objects)
 
 
 @dataclass

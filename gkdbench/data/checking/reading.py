@@ -1,7 +1,7 @@
 """Reading many images, in several processes, going on where an interrupted reading ended.
 
-What was read is remembered, an image a line, in a file that names and sizes of all images name, and both times of every
-file say whether it is the one that was read. What could not be read is read again.
+What was read is remembered, an image a line, in a file that is named by the place, names and sizes of all images; both
+times of every file say whether it is the one that was read. What could not be read is read again.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -96,7 +96,7 @@ def _grid(pictures: Sequence[Image]) -> Image:
     """Set pictures into rows of `COLUMNS` cells."""
     count = -len(pictures) // COLUMNS * -COLUMNS
     cells = np.full((count, max(len(one) for one in pictures), CELL[0], 3), _WHITE, np.uint8)
-    for cell, picture in zip(cells, pictures, strict=False):
+    for cell, picture in zip(cells[: len(pictures)], pictures, strict=True):
         cell[: picture.shape[0], : picture.shape[1]] = picture
     stacked = torch.from_numpy(cells).permute(0, 3, 1, 2)
     return _array(make_grid(stacked, nrow=COLUMNS, padding=_GAP_PX, pad_value=_WHITE[0]))
