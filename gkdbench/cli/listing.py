@@ -30,7 +30,6 @@ def listing(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """List what the program knows."""
-    from gkdbench.cli.dataset_listing import dataset_entries
     from gkdbench.spec.documents import nearest
 
     kinds: dict[str, Callable[[], Entries]] = {
@@ -39,7 +38,7 @@ def listing(
         "benchmarks": _benchmarks,
         "settings": _settings,
         "models": _models,
-        "datasets": dataset_entries,
+        "datasets": _datasets,
         "tables": _tables,
         "runs": lambda: _runs(existing(results)),
     }
@@ -245,6 +244,12 @@ def _models() -> Entries:
 def _millions(by_decoder: Mapping[str, Mapping[str, float]]) -> str:
     counts = {int(row["encoder_params"]) for row in by_decoder.values()}
     return f"{counts.pop() / 1e6:.1f} M" if counts else ""
+
+
+def _datasets() -> Entries:
+    from gkdbench.cli.dataset_listing import dataset_entries
+
+    return dataset_entries()
 
 
 def _tables() -> Entries:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, EntryPoint, distributions
 from importlib.util import module_from_spec, spec_from_file_location
@@ -57,6 +57,7 @@ def _scan(group: str) -> tuple[tuple[EntryPoint, ...], dict[str, str]]:
     return tuple(entry for offered in found.values() for entry in offered), faults
 
 
+@cache  # each look parses the distribution's metadata
 def _name(distribution: Distribution) -> str:
     try:
         return distribution.name or "unknown"

@@ -1,17 +1,16 @@
 """Pictures to look at: images with labels or boxes over them, and contact sheets of the splits of a benchmark.
 
-They are for looking at data, not for measuring: on a sheet small images are enlarged and large ones reduced.
+They are for looking at data, not for measuring: on a sheet small images are enlarged and large ones reduced. Drawn
+without torch and torchvision, whose import takes longer than a check of small data.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
-from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks, make_grid
 
 from gkdbench.data.dataset import Image
 from gkdbench.spec.objects import Objects
@@ -58,8 +57,9 @@ def contact_sheet(
 
 def overlaid(image: Image, labels: Image, palette: Palette) -> Image:
     """Lay the colours of class indices [H, W] over an image [H, W, 3]; other values leave it as it is."""
-    masks = torch.from_numpy(labels) == torch.arange(len(palette))[:, None, None]
-    return _array(draw_segmentation_masks(_tensor(image), masks, alpha=_OVERLAY, colors=_colours(palette)))
+    drawn, known = image.copy(), labels < len(palette)
+    drawn[known] = ((1 - _OVERLAY) * image[known] + _OVERLAY * palette[labels[known]]).round().astype(np.uint8)
+    return drawn
 
 
 def with_boxes(image: Image, objects: Objects, palette: Palette, fit: tuple[int, int] = CELL) -> Image:
@@ -67,13 +67,12 @@ def with_boxes(image: Image, objects: Objects, palette: Palette, fit: tuple[int,
 
     Difficult objects have thin lines.
     """
-    drawn = _tensor(_fitted(image, fit))
-    boxes = torch.from_numpy(objects.boxes) * (drawn.shape[2] / image.shape[1])
-    for chosen, width in ((objects.difficult, _THIN_PX), (~objects.difficult, _LINE_PX)):
-        if chosen.any():
-            colours = _colours(palette[objects.labels[chosen]])
-            drawn = draw_bounding_boxes(drawn, boxes[torch.from_numpy(chosen)], colors=colours, width=width)
-    return _array(drawn)
+    picture = Pillow.fromarray(_fitted(image, fit))
+    pen, scale = ImageDraw.Draw(picture), picture.width / image.shape[1]
+    boxes = (objects.boxes * scale).astype(np.int64).tolist()
+    for box, label, difficult in zip(boxes, objects.labels.tolist(), objects.difficult.tolist(), strict=True):
+        pen.rectangle(box, outline=tuple(palette[label].tolist()), width=_THIN_PX if difficult else _LINE_PX)
+    return np.array(picture)
 
 
 def _with_known_boxes(sample: Sample, palette: Palette) -> Image:
@@ -94,12 +93,12 @@ def _fitted(pixels: Image, fit: tuple[int, int]) -> Image:
 
 def _grid(pictures: Sequence[Image]) -> Image:
     """Set pictures into rows of `COLUMNS` cells."""
-    count = -len(pictures) // COLUMNS * -COLUMNS
-    cells = np.full((count, max(len(one) for one in pictures), CELL[0], 3), _WHITE, np.uint8)
+    rows, height = -(-len(pictures) // COLUMNS), max(len(one) for one in pictures)
+    cells = np.full((rows * COLUMNS, height + _GAP_PX, CELL[0] + _GAP_PX, 3), _WHITE, np.uint8)
     for cell, picture in zip(cells[: len(pictures)], pictures, strict=True):
-        cell[: picture.shape[0], : picture.shape[1]] = picture
-    stacked = torch.from_numpy(cells).permute(0, 3, 1, 2)
-    return _array(make_grid(stacked, nrow=COLUMNS, padding=_GAP_PX, pad_value=_WHITE[0]))
+        cell[_GAP_PX : _GAP_PX + picture.shape[0], _GAP_PX : _GAP_PX + picture.shape[1]] = picture
+    in_rows = cells.reshape(rows, COLUMNS, *cells.shape[1:]).swapaxes(1, 2)  # [rows, height, columns, width, 3]
+    return in_rows.reshape(rows * cells.shape[1], -1, 3)
 
 
 def _words(words: str, colour: Sequence[int] | None = None) -> Image:
@@ -112,14 +111,3 @@ def _words(words: str, colour: Sequence[int] | None = None) -> Image:
     pen.text((left, 0), words, fill=_INK, font=ImageFont.load_default(_TEXT_PX))
     return np.asarray(cell)
 
-
-def _colours(palette: Palette) -> list[tuple[int, ...] | str]:
-    return [tuple(colour) for colour in palette.tolist()]
-
-
-def _tensor(image: Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-def _array(pixels: torch.Tensor) -> Image:
-    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
